@@ -1,0 +1,60 @@
+"""Teach facts to language models with adapters: which will stick, what was learnt, disturbed, moved away.
+
+The import is light: every public name loads its module, and with it torch and transformers, on first use.
+
+Example:
+    >>> import semantic_trainer
+    >>> float(semantic_trainer.semantic_weight([0.5], gamma=1.0)[0])
+    1.0
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "EmbeddingTable": "distance.embedding",
+    "Evaluation": "evaluation.evaluator",
+    "PromptFormat": "facts.prompts",
+    "SemanticTrainingArguments": "training.training_args",
+    "SemanticWeightedTrainer": "training.trainer",
+    "add_distances": "distance.embedding",
+    "add_old_answers": "answers",
+    "add_weights": "distance.weighting",
+    "evaluate_facts": "evaluation.evaluator",
+    "load_facts": "facts.readers",
+    "semantic_distance": "distance.embedding",
+    "semantic_weight": "distance.weighting",
+    "tokenize_facts": "facts.prompts",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
+
+
+if TYPE_CHECKING:
+    from .answers import add_old_answers as add_old_answers
+    from .distance.embedding import EmbeddingTable as EmbeddingTable
+    from .distance.embedding import add_distances as add_distances
+    from .distance.embedding import semantic_distance as semantic_distance
+    from .distance.weighting import add_weights as add_weights
+    from .distance.weighting import semantic_weight as semantic_weight
+    from .evaluation.evaluator import Evaluation as Evaluation
+    from .evaluation.evaluator import evaluate_facts as evaluate_facts
+    from .facts.prompts import PromptFormat as PromptFormat
+    from .facts.prompts import tokenize_facts as tokenize_facts
+    from .facts.readers import load_facts as load_facts
+    from .training.trainer import SemanticWeightedTrainer as SemanticWeightedTrainer
+    from .training.training_args import SemanticTrainingArguments as SemanticTrainingArguments

@@ -1,0 +1,217 @@
+"""Canonical greedy answers: what a model says does not depend on which other prompts are in the call."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from ..facts.prompts import PromptFormat, check_tokenizer
+
+logger = logging.getLogger(__name__)
+HALF_PRECISION = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one prompt.
+
+    Attributes:
+        raw: the decoded text up to EOS or to the first newline after a non-blank character, not cut.
+        truncated: whether `max_new_tokens` ended it.
+    """
+
+    raw: str
+    truncated: bool
+
+    @property
+    def text(self) -> str:
+        """The answer after METHOD's cut, as compared and embedded."""
+        return PromptFormat.cut(self.raw)
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """Everything besides model and prompt format that an answer depends on.
+
+    Attributes:
+        max_new_tokens: one number for a whole study, the same for old and new answers; default 32 tokens.
+        dtype: `float32` (half-precision weights are upcast exactly while answering) or `model` (as loaded).
+            `auto` is float32 on CPU, `model` elsewhere.
+    """
+
+    max_new_tokens: int = 32
+    dtype: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise ValueError(f"`max_new_tokens` must be at least 1, but {self.max_new_tokens} was passed")
+        if self.dtype not in ("auto", "float32", "model"):
+            raise ValueError(f"`dtype` must be auto, float32 or model, but {self.dtype!r} was passed")
+
+    def resolve(self, model: torch.nn.Module) -> "GenerationSettings":
+        """The same settings with `auto` decided for the model's device."""
+        if self.dtype != "auto":
+            return self
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        return GenerationSettings(self.max_new_tokens, "float32" if on_cpu else "model")
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, for summaries and for the key of stored answers."""
+        return asdict(self)
+
+
+class _NewlineAfterText(StoppingCriteria):
+    """Ends a row at its first newline after a non-blank character. Stopping at "." would break "Washington D.C."."""
+
+    def __init__(self, processing_class: object, prompt_length: int) -> None:
+        self.processing_class, self.prompt_length = processing_class, prompt_length
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor, **kwargs: object) -> torch.BoolTensor:
+        texts = self.processing_class.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        return torch.tensor(["\n" in text.lstrip() for text in texts], device=input_ids.device)
+
+
+@contextmanager
+def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
+    """Evaluation mode, plain greedy defaults and, for `dtype="float32"`, upcast weights; all put back."""
+    owner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    training, own_config = model.training, owner.generation_config
+    half = []
+    if dtype == "float32":
+        tensors = [*model.parameters(), *model.buffers()]
+        half = [(tensor, tensor.dtype) for tensor in tensors if tensor.dtype in HALF_PRECISION]
+    try:
+        for tensor, _ in half:
+            tensor.data = tensor.data.float()
+        model.eval()
+        # generate() fills what a config leaves unset from the model's own one: repetition penalties and the like.
+        owner.generation_config = GenerationConfig()
+        yield
+    finally:
+        owner.generation_config = own_config
+        model.train(training)
+        for tensor, before in half:
+            tensor.data = tensor.data.to(before)
+
+
+def end_ids(model: torch.nn.Module, processing_class: object) -> list[int]:
+    """The EOS ids of the model's generation config and of the tokenizer, the tokenizer's first."""
+    config = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    others = config if isinstance(config, (list, tuple)) else [config]
+    return list(dict.fromkeys([processing_class.eos_token_id, *(i for i in others if i is not None)]))
+
+
+def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, both (B, T), padded at the left to the longest row."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[pad_id] * (longest - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+def read_answer(ids: Sequence[int], ends: Sequence[int], processing_class: object) -> Answer:
+    """Generated ids of one row -> answer: up to EOS, then up to the first newline after a non-blank character."""
+    end = next((i for i, token in enumerate(ids) if token in ends), None)
+    text = processing_class.decode(ids[:end], skip_special_tokens=True)
+    start = len(text) - len(text.lstrip())
+    newline = text.find("\n", start)
+    if newline >= 0:
+        return Answer(text[:newline], truncated=False)
+    return Answer(text, truncated=end is None)
+
+
+def generate_batch(
+    model: torch.nn.Module,
+    processing_class: object,
+    rows: Sequence[Sequence[int]],
+    ends: list[int],
+    max_new_tokens: int,
+) -> list[Answer]:
+    """Greedy answers to one left-padded batch of prompt ids. The model is already `answering`."""
+    ids, mask = left_pad(rows, processing_class.pad_token_id)
+    device = next(model.parameters()).device
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends,
+        pad_token_id=processing_class.pad_token_id,
+        use_cache=True,
+    )
+    out = model.generate(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=config,
+        stopping_criteria=StoppingCriteriaList([_NewlineAfterText(processing_class, ids.shape[1])]),
+    )
+    return [read_answer(row, ends, processing_class) for row in out[:, ids.shape[1] :].tolist()]
+
+
+@torch.no_grad()
+def greedy_answers(
+    model: torch.nn.Module,
+    processing_class: object,
+    prompts: Sequence[str],
+    prompt_format: PromptFormat,
+    settings: GenerationSettings | None = None,
+    chunk_size: int = 64,
+    batch_size: int = 32,
+) -> Iterator[list[tuple[str, Answer]]]:
+    """Answer prompts greedily, in chunks of similar length.
+
+    Args:
+        model: causal language model, as it stands (adapters on or off is the caller's business).
+        prompts: texts without the format; repeats are answered once.
+        chunk_size: prompts yielded at a time, sorted by length over the whole call.
+        batch_size: prompts in one forward pass; halved, down to 1, when memory runs out.
+
+    Yields:
+        Lists of `(prompt, answer)`.
+
+    Raises:
+        ValueError: no EOS or pad token, or a prompt that leaves no room for the answer in the model's context.
+    """
+    check_tokenizer(processing_class)
+    settings = (settings or GenerationSettings()).resolve(model)
+    unique = list(dict.fromkeys(prompts))
+    ids = dict(zip(unique, prompt_format.prompt_ids(processing_class, unique), strict=True))
+    check_context(model, ids, settings.max_new_tokens)
+    unique.sort(key=lambda prompt: len(ids[prompt]))
+    ends = end_ids(model, processing_class)
+    for start in range(0, len(unique), chunk_size):
+        chunk = unique[start : start + chunk_size]
+        answers: list[Answer] = []
+        # Entered for every chunk: whoever consumes this generator may use the model between two chunks.
+        with answering(model, settings.dtype):
+            while len(answers) < len(chunk):
+                batch = [ids[prompt] for prompt in chunk[len(answers) : len(answers) + batch_size]]
+                try:
+                    answers += generate_batch(model, processing_class, batch, ends, settings.max_new_tokens)
+                except RuntimeError as error:
+                    if batch_size == 1 or not should_reduce_batch_size(error):
+                        raise
+                    batch_size //= 2
+                    logger.warning("out of memory while answering: going on with batches of %d", batch_size)
+        yield list(zip(chunk, answers, strict=True))
+
+
+def check_context(model: torch.nn.Module, ids: dict[str, list[int]], max_new_tokens: int) -> None:
+    """Raise a `ValueError` where a prompt and its answer do not fit the model's context."""
+    limit = context_length(model)
+    long = {prompt: len(row) for prompt, row in ids.items() if limit and len(row) + max_new_tokens > limit}
+    if long:
+        prompt, length = next(iter(long.items()))
+        raise ValueError(
+            f"{len(long)} prompt(s) do not fit the model's context of {limit} tokens: {prompt[:60]!r} has {length} "
+            f"and max_new_tokens is {max_new_tokens}. Shorten the prompt, use fewer shots or lower max_new_tokens."
+        )
+
+
+def context_length(model: torch.nn.Module) -> int | None:
+    """Positions the model was built for, or `None` where its config does not say."""
+    config = model.config.get_text_config()
+    return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)

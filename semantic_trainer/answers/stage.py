@@ -1,0 +1,164 @@
+"""The stage `add_old_answers`: ask a model every prompt once, keep the answers, add them as columns."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from ..facts.prompts import PromptFormat, check_tokenizer
+from ..facts.schema import require_columns, require_dataset, require_strings
+from .decoding import Answer, GenerationSettings, greedy_answers
+from .store import AnswerStore, model_key
+
+logger = logging.getLogger(__name__)
+NEAR_LIMIT = 8
+
+
+def _load(source: str) -> object:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(source)
+
+
+def _source_key(source: str) -> dict[str, str | None]:
+    """A Hub id's key is its commit, so that known answers are read without loading the weights."""
+    from transformers import AutoConfig
+
+    commit = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
+    if commit is None:
+        raise ValueError(f"`model` {source!r}: the Hub gave no commit. Pass the loaded model instead of its name.")
+    return {"weights": f"{source}@{commit}", "adapter": None}
+
+
+def answer_prompts(
+    model: object,
+    processing_class: object,
+    prompts: Sequence[str],
+    prompt_format: PromptFormat,
+    settings: GenerationSettings | None = None,
+    adapters: bool = False,
+    batch_size: int = 32,
+    chunk_size: int = 64,
+    store_dir: str | Path | None = None,
+    description: str = "answers",
+) -> dict[str, Answer]:
+    """Greedy answers by prompt; what the store holds is read, the rest is asked chunk by chunk and kept.
+
+    Args:
+        model: a causal language model, a `PeftModel`, a local folder, or a Hub id.
+        prompts: texts without the prompt format; repeats are asked once.
+        adapters: whether a `PeftModel` answers with its adapters on.
+        store_dir: parent folder of the store; by default in the cache (`$SEMANTIC_TRAINER_CACHE`).
+
+    Returns:
+        Each prompt's `Answer(raw, truncated)`; `.text` is the cut answer.
+    """
+    check_tokenizer(processing_class)
+    settings = settings or GenerationSettings()
+    loaded = model
+    if isinstance(model, (str, Path)):
+        remote = not Path(model).exists()
+        loaded = None if remote else _load(str(model))
+    if loaded is not None:
+        settings = settings.resolve(loaded)
+        dtype = str(next(loaded.parameters()).dtype) if settings.dtype == "model" else settings.dtype
+        key = model_key(loaded, adapters)
+    else:
+        key, dtype = _source_key(str(model)), settings.dtype
+    tokens = {"eos": processing_class.eos_token_id, "pad": processing_class.pad_token_id}
+    generation = {**settings.to_dict(), "dtype": dtype, **tokens}
+    key = {**key, "prompt_format": prompt_format.to_dict(), "generation": generation}
+    store = AnswerStore(key, store_dir)
+    missing = store.missing(prompts)
+    if missing:
+        loaded = _load(str(model)) if loaded is None else loaded
+        off = loaded.disable_adapter() if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
+        bar = tqdm(total=len(missing), desc=description, unit="facts", disable=not sys.stderr.isatty(), leave=False)
+        start = time.perf_counter()
+        with off, bar:
+            for chunk in greedy_answers(
+                loaded, processing_class, missing, prompt_format, settings, chunk_size, batch_size
+            ):
+                store.add(chunk)
+                bar.update(len(chunk))
+        seconds = time.perf_counter() - start
+        logger.info("%s: %d prompts in %.1f s (%.1f/s)", description, len(missing), seconds, len(missing) / seconds)
+    return {prompt: store.answers[prompt] for prompt in prompts}
+
+
+def add_old_answers(
+    facts: Dataset,
+    model: object,
+    processing_class: object,
+    prompt_format: PromptFormat | None = None,
+    max_new_tokens: int = 32,
+    batch_size: int = 32,
+    dtype: str = "auto",
+    store_dir: str | Path | None = None,
+) -> Dataset:
+    """Add what the base model answers now: `old_answer` (cut) and `old_answer_truncated`.
+
+    Answers are greedy, in left-padded batches of similar length, up to EOS or the first newline after a non-blank
+    character, and kept on disk chunk by chunk: a second call reads them, a killed call goes on where it stopped.
+
+    Args:
+        facts: dataset with the text column `prompt`.
+        model: the base model; a `PeftModel` answers with its adapters off. A Hub id or a local folder is loaded only
+            where answers are missing.
+        prompt_format: `None` resolves `auto` from the prompts and the tokenizer.
+        max_new_tokens: default 32 tokens, one number for a whole study; a warning where a target comes within 8 of it.
+        batch_size: default 32 prompts; halved when memory runs out.
+        dtype: `auto` (float32 on CPU, as loaded elsewhere), `float32` or `model`.
+        store_dir: where answers are kept; by default `answers` under `$SEMANTIC_TRAINER_CACHE`.
+
+    Returns:
+        The dataset with the two columns added or replaced.
+
+    Raises:
+        TypeError: `facts` is no `datasets.Dataset`.
+        ValueError: missing or blank prompts, a prompt longer than the context, no EOS or pad token.
+
+    Example:
+        >>> facts = add_old_answers(load_facts("builtin:counterfactual[8]"), model, tokenizer)
+        >>> facts[0]["old_answer"]
+        'Paris'
+    """
+    require_dataset(facts)
+    require_columns(facts, ("prompt",))
+    require_strings(facts, ("prompt",))
+    check_tokenizer(processing_class)
+    prompts = facts["prompt"][:]
+    form = prompt_format or PromptFormat.resolve("auto", prompts, processing_class)
+    if "target" in facts.column_names:
+        longest = max((len(ids) for ids in form.completion_ids(processing_class, facts["target"][:])), default=0)
+        if longest > max_new_tokens - NEAR_LIMIT:
+            logger.warning(
+                "the longest target has %d tokens and max_new_tokens is %d: answers may be cut short; raise it",
+                longest,
+                max_new_tokens,
+            )
+    settings = GenerationSettings(max_new_tokens, dtype)
+    answers = answer_prompts(
+        model,
+        processing_class,
+        prompts,
+        form,
+        settings,
+        False,
+        batch_size,
+        store_dir=store_dir,
+        description="old answers",
+    )
+    new = {
+        "old_answer": [answers[prompt].text for prompt in prompts],
+        "old_answer_truncated": [answers[prompt].truncated for prompt in prompts],
+    }
+    facts = facts.remove_columns([name for name in new if name in facts.column_names])
+    for name, values in new.items():
+        facts = facts.add_column(name, values)
+    return facts

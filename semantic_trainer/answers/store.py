@@ -1,0 +1,113 @@
+"""Answers on disk: one folder a model and setting, one file a chunk, each written whole or not at all."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from .decoding import Answer
+
+logger = logging.getLogger(__name__)
+
+
+def cache_dir() -> Path:
+    """`$SEMANTIC_TRAINER_CACHE`, by default `~/.cache/semantic-trainer`."""
+    return Path(os.environ.get("SEMANTIC_TRAINER_CACHE") or Path.home() / ".cache" / "semantic-trainer").expanduser()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: a temporary file beside it, then `os.replace`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over names, dtypes, shapes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def split_adapter(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """`(base, adapter)` tensors of a model by name. A PeftModel's base has the names it had before it was wrapped."""
+    state = model.state_dict()
+    prefix = getattr(getattr(model, "base_model", None), "prefix", None) if hasattr(model, "peft_config") else None
+    if prefix is None:
+        return state, {}
+    base, adapter = {}, {}
+    for name, tensor in state.items():
+        if prefix in name or "modules_to_save." in name:
+            adapter[name] = tensor
+        else:
+            name = name.removeprefix("base_model.model.")
+            base[name.replace(".base_layer.", ".").replace(".original_module.", ".")] = tensor
+    return base, adapter
+
+
+def model_key(model: torch.nn.Module, adapter_on: bool = False) -> dict[str, str | None]:
+    """What a model's answers depend on: sha256 of its weights' bytes, and of its adapter's where it is on."""
+    base, adapter = split_adapter(model)
+    settings = {name: str(config.to_dict()) for name, config in getattr(model, "peft_config", {}).items()}
+    on = tensors_hash(adapter) + hashlib.sha256(repr(settings).encode()).hexdigest()[:16] if adapter_on else None
+    return {"weights": tensors_hash(base), "adapter": on}
+
+
+class AnswerStore:
+    """Answers of one model under one prompt format and one set of generation settings, kept in a folder.
+
+    Args:
+        key: everything the answers depend on, as plain values; its sha256 names the folder, `key.json` spells it out.
+        root: parent folder; by default `answers` in the cache (`$SEMANTIC_TRAINER_CACHE`).
+    """
+
+    def __init__(self, key: Mapping[str, object], root: str | Path | None = None) -> None:
+        text = json.dumps(key, sort_keys=True, ensure_ascii=False)
+        self.name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.folder = Path(root if root is not None else cache_dir() / "answers") / self.name
+        if not (self.folder / "key.json").exists():
+            write_atomically(self.folder / "key.json", json.dumps(key, indent=1, ensure_ascii=False).encode())
+        self.answers: dict[str, Answer] = {}
+        for chunk in sorted(self.folder.glob("chunk-*.jsonl")):
+            self.answers.update(self._read(chunk))
+
+    def _read(self, chunk: Path) -> dict[str, Answer]:
+        """A chunk's answers; none, and a warning, where its last line does not vouch for the lines before it."""
+        try:
+            lines = chunk.read_bytes().splitlines(keepends=True)
+            seal = json.loads(lines[-1])
+            if seal["sha256"] != hashlib.sha256(b"".join(lines[:-1])).hexdigest():
+                raise ValueError("its checksum does not match")
+            rows = [json.loads(line) for line in lines[:-1]]
+            return {row["prompt"]: Answer(row["raw"], row["truncated"]) for row in rows}
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            logger.warning("stored answers: %s is torn (%s); its prompts are answered again", chunk.name, error)
+            chunk.unlink()
+            return {}
+
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        """The prompts without an answer, each once, in order."""
+        return [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.answers]
+
+    def add(self, answers: Sequence[tuple[str, Answer]]) -> None:
+        """Write one chunk, whole or not at all."""
+        rows = [{"prompt": p, "raw": a.raw, "truncated": a.truncated} for p, a in answers]
+        body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        digest = hashlib.sha256(body).hexdigest()
+        seal = json.dumps({"rows": len(rows), "sha256": digest}).encode() + b"\n"
+        write_atomically(self.folder / f"chunk-{len(self.answers):08d}-{digest[:8]}.jsonl", body + seal)
+        self.answers.update(answers)

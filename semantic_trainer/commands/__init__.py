@@ -1,0 +1,7 @@
+"""The commands of `semantic-trainer`, one module each: parse, call the rooms in order, print."""
+
+COMMANDS = {
+    "run": "teach facts: measure, train plain and weighted, evaluate, report",
+    "facts": "validate and describe files of facts",
+    "distances": "the report before training: which facts are near, far or known",
+}

@@ -1,0 +1,78 @@
+"""One arm of a comparison: a fresh adapter, trained or gone on with, saved whole or not at all."""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from ..facts.prompts import PromptFormat
+from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
+from ..training.trainer import SemanticWeightedTrainer
+from ..training.training_args import SemanticTrainingArguments
+from .options import ModelArguments
+
+logger = logging.getLogger(__name__)
+
+
+def lora_config(args: ModelArguments) -> LoraConfig:
+    """The adapter asked for; `all-linear` alone is PEFT's name for every linear layer but the head."""
+    modules = args.lora_target_modules
+    return LoraConfig(
+        r=args.lora_r,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules="all-linear" if modules in (["all-linear"], "all-linear") else modules,
+        task_type="CAUSAL_LM",
+    )
+
+
+def train_arm(
+    model: torch.nn.Module,
+    tokenizer: object,
+    facts: Dataset,
+    form: PromptFormat,
+    training_args: SemanticTrainingArguments,
+    args: ModelArguments,
+    finished: Path,
+) -> PeftModel:
+    """Train one adapter on `facts`, or read it from `finished` where an earlier try has ended.
+
+    Args:
+        model: the base, in memory; the caller gets it back with `unload()`.
+        training_args: `output_dir` holds the arm's checkpoints, which are gone on with.
+        finished: folder of the trained adapter; written whole or not at all.
+    """
+    vars(model).pop("peft_config", None)  # what the arm before left on the base
+    if (finished / "adapter_config.json").exists():
+        logger.info("%s: trained already", finished.name)
+        return PeftModel.from_pretrained(model, finished, is_trainable=False)
+    set_seed(training_args.seed)
+    tuned = get_peft_model(model, lora_config(args))
+    trainer = SemanticWeightedTrainer(
+        tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
+    )
+    checkpoint = get_last_checkpoint(training_args.output_dir) if os.path.isdir(training_args.output_dir) else None
+    if checkpoint:
+        logger.info("%s: going on from %s", finished.name, Path(checkpoint).name)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.accelerator.free_memory()
+    # Only now: under a Hub id PEFT would ask the Hub at every checkpoint whether the vocabulary has changed.
+    name = DEFAULT_HUB_ID if args.model == DEFAULT_MODEL else args.model
+    tuned.peft_config["default"].base_model_name_or_path = name
+    save_adapter(tuned, finished)
+    return tuned
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Save an adapter to a folder that appears only when it is whole."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(temporary, save_embedding_layers=False)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, folder)

@@ -1,0 +1,77 @@
+"""`semantic-trainer distances`: the report before training, from the base model's answers alone."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..answers import add_old_answers
+from ..answers.decoding import context_length
+from ..distance.embedding import EmbeddingTable, add_distances
+from ..distance.weighting import add_weights, known_facts
+from ..models import choose_dtype, load_model
+from ..report.figures import distance_histogram, save_figure
+from ..report.summary import describe_distances, distance_warnings
+from ..training.training_args import SemanticTrainingArguments
+from .options import parse, read_fact_sets, resolve_format
+from .run import RunArguments
+
+logger = logging.getLogger(__name__)
+HARDEST = 10
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, measure, print, draw. Takes the options of `run`, so that one YAML serves both."""
+    args, training_args = parse(argv, "distances", (RunArguments, SemanticTrainingArguments))
+    facts = measure(args, training_args)
+    described = describe_distances(facts)
+    path = save_figure(distance_histogram(facts), Path(training_args.output_dir) / "distances.png")
+    show(facts, described)
+    for warning in distance_warnings(described):
+        logger.warning(warning)
+    print(f"histogram: {path}")
+    return 0
+
+
+def measure(args: RunArguments, training_args: SemanticTrainingArguments) -> Dataset:
+    """The facts with old answers, distances and weights."""
+    facts, _ = read_fact_sets(args)
+    model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
+    form = resolve_format(facts, tokenizer, training_args, context_length(model))
+    facts = add_old_answers(
+        facts, model, tokenizer, form, training_args.max_new_tokens, training_args.answer_batch_size
+    )
+    facts = add_distances(facts, EmbeddingTable.from_model(model), tokenizer, form)
+    gamma = 1.0 if training_args.gamma is None else training_args.gamma
+    return add_weights(facts, gamma, known_lambda=training_args.known_lambda, clip=training_args.clip_distance)
+
+
+def hardest(facts: Dataset, k: int = HARDEST) -> Dataset:
+    """The `k` facts not known yet whose distance lies farthest from 0.5, where learning is easiest by the paper."""
+    distance = np.clip(np.asarray(facts["distance"][:]), 0.0, 1.0)
+    far = np.where(known_facts(facts), -1.0, np.abs(distance - 0.5))
+    order = [int(i) for i in np.argsort(-far, kind="stable")[:k] if far[i] >= 0]
+    return facts.select(order)
+
+
+def show(facts: Dataset, described: dict[str, object]) -> None:
+    """Print shares and the hardest facts."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        f"{described['n']} facts: distance {described['mean']:.3f} on average (standard deviation {described['std']:.3f})",
+        highlight=False,
+    )
+    shares = Table("share of facts", "")
+    for name, share in described["shares"].items():
+        shares.add_row(name.replace("_", " "), f"{share:.1%}")
+    table = Table("distance", "weight", "prompt", "old answer", "target", title="Hardest by distance")
+    for fact in hardest(facts):
+        numbers = f"{fact['distance']:.3f}", f"{fact['weight']:.3f}"
+        table.add_row(*numbers, fact["prompt"], fact["old_answer"], fact["target"])
+    console.print(shares)
+    console.print(table)

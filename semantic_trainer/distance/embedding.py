@@ -1,0 +1,170 @@
+"""Target semantic distance (Eq. 1): one minus the cosine of mean input embeddings, over all pairs at once."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from ..facts.prompts import PromptFormat
+from ..facts.schema import require_columns, require_dataset
+
+PAIRS_AT_A_TIME = 16384
+
+
+class EmbeddingTable:
+    """The base model's input embeddings, copied in float32 before any tuning.
+
+    Args:
+        weight: (V, E) tensor.
+
+    Example:
+        >>> table = EmbeddingTable(torch.eye(3))
+        >>> table.mean([[0, 1], []])
+        array([[0.5, 0.5, 0. ],
+               [0. , 0. , 0. ]], dtype=float32)
+    """
+
+    def __init__(self, weight: torch.Tensor) -> None:
+        if weight.ndim != 2:
+            raise ValueError(f"`weight` must be a (V, E) table, but its shape is {tuple(weight.shape)}")
+        self.weight = weight.detach().to("cpu", torch.float32, copy=True)
+
+    @classmethod
+    def from_model(cls, model: torch.nn.Module) -> "EmbeddingTable":
+        """The table of a model in memory; a `PeftModel` gives its base model's.
+
+        Raises:
+            ValueError: the model has no input-embedding table.
+        """
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        try:
+            layer = base.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            layer = None
+        layer = getattr(layer, "original_module", getattr(layer, "base_layer", layer))
+        weight = getattr(layer, "weight", None)
+        if weight is None:
+            raise ValueError(
+                f"`model` ({type(base).__name__}) has no input-embedding table, so no semantic distance can be "
+                "measured. Use a model whose get_input_embeddings() returns one."
+            )
+        return cls(weight)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, revision: str | None = None) -> "EmbeddingTable":
+        """Read only the embedding tensor from a safetensors checkpoint: a local folder or a Hub id.
+
+        Raises:
+            FileNotFoundError: there are no safetensors files.
+            ValueError: the checkpoint holds no embedding table under the name its architecture uses.
+        """
+        from safetensors import safe_open
+        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers.utils import cached_file
+
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, revision=revision))
+        layer = model.get_input_embeddings()
+        name = next((n for n, p in model.named_parameters() if p is layer.weight), None)
+        names = [name, name.removeprefix(f"{model.base_model_prefix}."), "lm_head.weight"] if name else []
+        single = cached_file(path, "model.safetensors", revision=revision, _raise_exceptions_for_missing_entries=False)
+        files = {}
+        if single is None:
+            index = cached_file(
+                path, "model.safetensors.index.json", revision=revision, _raise_exceptions_for_missing_entries=False
+            )
+            if index is None:
+                raise FileNotFoundError(f"`path` {str(path)!r} has no model.safetensors and no index of shards")
+            files = json.loads(Path(index).read_text())["weight_map"]
+        for candidate in names[: 3 if getattr(model.config, "tie_word_embeddings", False) else 2]:
+            file = single or (candidate in files and cached_file(path, files[candidate], revision=revision))
+            if not file:
+                continue
+            with safe_open(file, "pt") as checkpoint:
+                if candidate in checkpoint.keys():
+                    return cls(checkpoint.get_tensor(candidate))
+        raise ValueError(f"`path` {str(path)!r} holds no embedding table; looked for {names}")
+
+    def mean(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """Mean embedding of each row of token ids: (N, E) float32; a row without ids gives zeros."""
+        lengths = [len(row) for row in rows]
+        flat = torch.tensor([token for row in rows for token in row], dtype=torch.long)
+        offsets = torch.tensor([0, *np.cumsum(lengths)[:-1]] if rows else [], dtype=torch.long)
+        return torch.nn.functional.embedding_bag(flat, self.weight, offsets, mode="mean").numpy()
+
+
+def pair_distances(a: Sequence[Sequence[int]], b: Sequence[Sequence[int]], table: EmbeddingTable) -> np.ndarray:
+    """`1 - cos(EMB(a), EMB(b))` for pairs of token-id rows: (N,) float64 in [0, 2].
+
+    Identical ids give exactly 0; a row without ids, or with a zero mean, gives 1.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"`answers` and `targets` must pair up, but there are {len(a)} and {len(b)}")
+    out = np.ones(len(a))
+    for start in range(0, len(a), PAIRS_AT_A_TIME):
+        part = slice(start, start + PAIRS_AT_A_TIME)
+        x, y = table.mean(a[part]).astype(np.float64), table.mean(b[part]).astype(np.float64)
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        dots = np.einsum("ne,ne->n", x, y)
+        defined = norms > 0
+        cosine = np.divide(dots, norms, out=np.zeros_like(dots), where=defined)
+        out[part] = np.where(defined, np.clip(1.0 - cosine, 0.0, 2.0), 1.0)
+    same = np.fromiter((len(p) > 0 and list(p) == list(q) for p, q in zip(a, b, strict=True)), bool, len(a))
+    out[same] = 0.0
+    return out
+
+
+def semantic_distance(
+    answers: Sequence[str],
+    targets: Sequence[str],
+    table: EmbeddingTable,
+    processing_class: object,
+    prompt_format: PromptFormat | None = None,
+) -> np.ndarray:
+    """Target semantic distance of each pair, Eq. 1 of "Semantic are Beacons" (Findings of ACL 2024).
+
+    `dist(a, b) = 1 - cos(EMB(a), EMB(b))`, EMB the mean of the base model's input embeddings over the tokens of the
+    cut text, tokenised as a completion, without special tokens.
+
+    Args:
+        answers, targets: N texts each; both are cut first.
+        table: the base model's embeddings.
+        prompt_format: what a completion is tokenised after (an empty question); `None` is question_answer.
+
+    Returns:
+        (N,) float64 in [0, 2], raw, not clipped: exactly 0 for identical ids, 1 where a text is empty.
+
+    Example:
+        >>> table = EmbeddingTable.from_model(model)
+        >>> semantic_distance(["Paris", ""], ["Paris", "Rome"], table, tokenizer)
+        array([0., 1.])
+    """
+    form = prompt_format or PromptFormat.question_answer()
+    texts = [PromptFormat.cut(text) for text in [*answers, *targets]]
+    unique = list(dict.fromkeys(texts))
+    ids = dict(zip(unique, form.completion_ids(processing_class, unique), strict=True))
+    rows = [ids[text] for text in texts]
+    return pair_distances(rows[: len(answers)], rows[len(answers) :], table)
+
+
+def add_distances(
+    facts: Dataset, table: EmbeddingTable, processing_class: object, prompt_format: PromptFormat | None = None
+) -> Dataset:
+    """Add `distance`: raw semantic distance from `old_answer` to `target`, float64 in [0, 2].
+
+    Raises:
+        TypeError: `facts` is no `datasets.Dataset`.
+        ValueError: a column is missing; `old_answer` comes from `add_old_answers`.
+
+    Example:
+        >>> facts = add_distances(facts, EmbeddingTable.from_model(model), tokenizer, prompt_format)
+    """
+    require_dataset(facts)
+    require_columns(facts, ("target",))
+    require_columns(facts, ("old_answer",), hint="Add it with add_old_answers(facts, model, processing_class).")
+    form = prompt_format or PromptFormat.resolve("auto", facts["prompt"][:], processing_class)
+    values = semantic_distance(facts["old_answer"][:], facts["target"][:], table, processing_class, form)
+    return facts.remove_columns([c for c in ("distance",) if c in facts.column_names]).add_column("distance", values)

@@ -1,0 +1,1 @@
+"""Evaluation: what was learnt, what was disturbed, what moved away from its target."""

@@ -1,0 +1,170 @@
+"""What a fact is: its columns, its stable id, and the faults that a set of facts can have."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from datasets import Dataset, DatasetDict, Features, List, Value
+
+STRING = Value("string")
+FACT_FEATURES = Features(
+    {
+        "fact_id": STRING,
+        "prompt": STRING,
+        "target": STRING,
+        "aliases": List(STRING),
+        "subject": STRING,
+        "relation": STRING,
+        "ground_truth": STRING,
+        "paraphrases": List(STRING),
+        "locality_prompts": List(STRING),
+        "portability": List({"prompt": STRING, "answer": STRING}),
+    }
+)
+FACT_COLUMNS = tuple(FACT_FEATURES)
+SHOWN_ROWS = 10
+
+
+def fact_id(prompt: str, target: str) -> str:
+    """Stable id of a fact: 16 hex digits of the sha256 of its stripped prompt and target.
+
+    Example:
+        >>> fact_id("What is the capital of France?", "Rome")
+        '6d5d8b0c0b9e5f0f'
+    """
+    return hashlib.sha256(f"{prompt.strip()}\x1f{target.strip()}".encode()).hexdigest()[:16]
+
+
+def half(subject: str) -> str:
+    """`"dev"` or `"test"`: the parity of sha256(subject), so a subject never sits in both halves."""
+    return "test" if hashlib.sha256(subject.encode()).digest()[-1] % 2 else "dev"
+
+
+def show_rows(rows: Sequence[int]) -> str:
+    """Row numbers (counted from 0) for a message, the first ten of them."""
+    more = f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+    return ("rows " if len(rows) > 1 else "row ") + ", ".join(map(str, rows[:SHOWN_ROWS])) + more
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'target'?`, or an empty string where nothing known is near."""
+    near = get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def require_dataset(dataset: object, argument: str = "facts") -> Dataset:
+    """`dataset` itself, or a `TypeError` that says how to get a `datasets.Dataset` from what was passed."""
+    if isinstance(dataset, Dataset):
+        return dataset
+    if isinstance(dataset, DatasetDict):
+        splits = sorted(dataset)
+        raise TypeError(
+            f"`{argument}` must be one datasets.Dataset, but a DatasetDict with the splits {splits} was passed. "
+            f"Pass one of them, for example {argument}[{splits[0]!r}]."
+            if splits
+            else f"`{argument}` must be one datasets.Dataset, but an empty DatasetDict was passed."
+        )
+    raise TypeError(
+        f"`{argument}` must be a datasets.Dataset, but {type(dataset).__name__} was passed. "
+        "Build one with load_facts(...) or datasets.Dataset.from_list(rows)."
+    )
+
+
+def require_columns(dataset: Dataset, columns: Iterable[str], argument: str = "facts", hint: str = "") -> None:
+    """Raise a `ValueError` that names each missing column, the columns found and the nearest match."""
+    found = dataset.column_names
+    missing = [c for c in columns if c not in found]
+    if missing:
+        near = "".join(suggest(c, [f for f in found if f not in FACT_COLUMNS]) for c in missing)
+        fix = hint or "Rename it, or read the file with load_facts(..., columns={'prompt': 'your_column'})."
+        raise ValueError(f"`{argument}` has no column {', '.join(map(repr, missing))}; found {found}.{near} {fix}")
+
+
+def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "facts") -> None:
+    """Raise a `ValueError` with row numbers where a column holds something other than a non-blank string."""
+    for column in columns:
+        values = dataset[column]
+        wrong = [i for i, v in enumerate(values) if not isinstance(v, str)]
+        if wrong:
+            raise ValueError(
+                f"`{argument}` column {column!r} must hold strings, but {show_rows(wrong)} hold(s) "
+                f"{type(values[wrong[0]]).__name__}, first {values[wrong[0]]!r}. Convert it to text before loading."
+            )
+        blank = [i for i, v in enumerate(values) if not v.strip()]
+        if blank:
+            raise ValueError(
+                f"`{argument}` column {column!r} is empty in {show_rows(blank)}. Fill it in, or leave those rows out "
+                '(load_facts(..., on_conflict="drop") does).'
+            )
+
+
+@dataclass(frozen=True)
+class FactCheck:
+    """The faults of a set of facts, by row number counted from 0.
+
+    Attributes:
+        conflicts: all rows of every prompt that has more than one target.
+        empty_targets: rows whose target is blank.
+        duplicates: rows that repeat an earlier row's prompt and target.
+        no_ops: rows whose target is the ground truth already; they are kept and counted.
+        taught_locality: `(row, prompt)` of locality prompts that are taught in the same set; they are dropped.
+    """
+
+    n: int
+    conflicts: list[int] = field(default_factory=list)
+    empty_targets: list[int] = field(default_factory=list)
+    duplicates: list[int] = field(default_factory=list)
+    no_ops: list[int] = field(default_factory=list)
+    taught_locality: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def dropped(self) -> list[int]:
+        """Rows that cannot be taught: conflicts, empty targets and repeats, in order."""
+        return sorted({*self.conflicts, *self.empty_targets, *self.duplicates})
+
+    def counts(self) -> dict[str, int]:
+        """How many rows have each fault, for summaries."""
+        faults = ("conflicts", "empty_targets", "duplicates", "no_ops", "taught_locality")
+        return {name: len(getattr(self, name)) for name in faults}
+
+    def describe(self) -> list[str]:
+        """One line for every kind of fault found, with its row numbers."""
+        lines = {
+            "one prompt, several targets": self.conflicts,
+            "empty target": self.empty_targets,
+            "repeats an earlier row": self.duplicates,
+            "target is the ground truth already": self.no_ops,
+            "locality prompt is itself taught": [row for row, _ in self.taught_locality],
+        }
+        return [f"{what}: {len(rows)} ({show_rows(rows)})" for what, rows in lines.items() if rows]
+
+
+def check_facts(rows: Iterable[Mapping[str, object]]) -> FactCheck:
+    """Find conflicts, empty targets, duplicates, no-op facts and locality prompts that are taught.
+
+    Args:
+        rows: facts with at least `prompt` and `target`; `ground_truth` and `locality_prompts` if present.
+    """
+    rows = list(rows)
+    by_prompt: dict[str, list[int]] = defaultdict(list)
+    empty, no_ops = [], []
+    for i, row in enumerate(rows):
+        if not row["target"].strip():
+            empty.append(i)
+            continue
+        by_prompt[row["prompt"].strip()].append(i)
+        truth = row.get("ground_truth")
+        if truth is not None and truth.strip() == row["target"].strip():
+            no_ops.append(i)
+    conflicts, duplicates = [], []
+    for same in by_prompt.values():
+        if len({rows[i]["target"].strip() for i in same}) > 1:
+            conflicts += same
+        else:
+            duplicates += same[1:]
+    taught = [
+        (i, p) for i, row in enumerate(rows) for p in row.get("locality_prompts") or () if p.strip() in by_prompt
+    ]
+    return FactCheck(len(rows), sorted(conflicts), empty, sorted(duplicates), no_ops, taught)

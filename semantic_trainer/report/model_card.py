@@ -1,0 +1,112 @@
+"""The model card and the HTML page of a run, rendered from its summary and per-fact table."""
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+
+from datasets import Dataset
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from ..answers.store import write_atomically
+from ..evaluation.evaluator import METRICS
+from .summary import RunSummary
+
+TITLES = {
+    "knowledge_accuracy": "Knowledge accuracy",
+    "generality": "Generality",
+    "locality": "Locality",
+    "deviation": "Deviation, all facts",
+    "deviation_in_bad": "Deviation, bad cases",
+    "relative_deviation": "Relative deviation",
+}
+
+
+def format_score(score: Mapping[str, object], metric: str = "") -> str:
+    """`97.5 % [90.2, 99.6]`, as a plain ratio for relative deviation, or a dash where undefined.
+
+    Example:
+        >>> format_score({"value": 0.5, "ci95": [0.25, 0.75]})
+        '50.0 % [25.0, 75.0]'
+    """
+    if score["value"] is None:
+        return "–"
+    if metric == "relative_deviation":
+        return f"{score['value']:.2f} [{score['ci95'][0]:.2f}, {score['ci95'][1]:.2f}]"
+    low, high = (100 * bound for bound in score["ci95"])
+    return f"{100 * score['value']:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def result_rows(summary: RunSummary) -> list[list[str]]:
+    """The one table of a run: a row a metric, a column a run."""
+    return [
+        [TITLES[metric], *(format_score(metrics[metric], metric) for metrics in summary.runs.values())]
+        for metric in METRICS
+    ]
+
+
+def _render(template: str, **values: object) -> str:
+    environment = Environment(
+        loader=PackageLoader("semantic_trainer.report"), autoescape=select_autoescape(["html"]), trim_blocks=True
+    )
+    return environment.get_template(template).render(**values)
+
+
+def create_model_card(summary: RunSummary, base_model: str | None, name: str, note: str = "") -> str:
+    """Text of an adapter's README.md: metadata for the Hub, results with intervals, how to use it.
+
+    Args:
+        base_model: Hub id of the base, or `None` for a local one, which the Hub's metadata cannot name.
+        name: title of the card.
+        note: a sentence about the base model, if it needs one.
+    """
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type="facts",
+            dataset_name=", ".join(Path(source).name for source in summary.config["facts"]),
+            metric_type=metric,
+            metric_name=f"{TITLES[metric]} ({score['protocol']})",
+            metric_value=score["value"],
+        )
+        for metric, score in summary.runs["weighted"].items()
+        if score["value"] is not None
+    ]
+    data = ModelCardData(
+        base_model=base_model,
+        library_name="peft",
+        pipeline_tag="text-generation",
+        tags=["semantic-trainer", "knowledge-editing", "lora"],
+        model_name=name,
+        eval_results=results,
+    )
+    protocol = summary.runs["weighted"]["knowledge_accuracy"]["protocol"]
+    return _render(
+        "card.md.jinja",
+        metadata=data.to_yaml(),
+        name=name,
+        base_model=base_model or summary.config["model"],
+        note=note,
+        summary=summary,
+        rows=result_rows(summary),
+        protocol=protocol,
+    )
+
+
+def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warnings: list[str]) -> str:
+    """One self-contained HTML page: the table, the figures, and every fact with its answers."""
+    pictures = [(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures]
+    return _render(
+        "report.html.jinja",
+        summary=summary,
+        rows=result_rows(summary),
+        pictures=pictures,
+        facts=table.to_list(),
+        warnings=warnings,
+        protocol=summary.runs["weighted"]["knowledge_accuracy"]["protocol"],
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    write_atomically(path, text.encode())

@@ -1,0 +1,166 @@
+"""RunSummary: everything a run found, as semantic_summary.json holds it."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..answers.store import write_atomically
+from ..distance.weighting import known_facts
+from ..evaluation.evaluator import METRICS
+
+SCHEMA_VERSION = 1
+SUMMARY_FILE = "semantic_summary.json"
+LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "semantic-trainer")
+LONG_ANSWER_WORDS = 6
+LONG_ANSWER_SHARE = 0.2
+RUNS = ("before", "plain", "weighted")
+
+
+@dataclass
+class RunSummary:
+    """A run's summary, read from and written to `semantic_summary.json`.
+
+    Attributes:
+        config: every option of the run.
+        environment: versions, machine, threads, seconds.
+        facts: how many facts there were, and how many had which fault.
+        distances: `describe_distances` of the training facts.
+        runs: `before`, `plain`, `weighted` -> metric -> `{value, ci95, n, protocol}`.
+
+    Example:
+        >>> summary = RunSummary.load("runs/demo")
+        >>> summary.runs["weighted"]["knowledge_accuracy"]["value"]
+        1.0
+    """
+
+    config: dict[str, object]
+    environment: dict[str, object]
+    facts: dict[str, object]
+    distances: dict[str, object]
+    runs: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        for run, metrics in self.runs.items():
+            missing = [name for name in METRICS if name not in metrics]
+            if missing:
+                raise ValueError(
+                    f"`runs[{run!r}]` lacks {missing}; every metric is present, with value null if undefined"
+                )
+
+    def to_json(self) -> str:
+        """Strict JSON: undefined numbers are null, never NaN."""
+        plain = asdict(self)
+        ordered = {"schema_version": plain.pop("schema_version"), **plain}
+        return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `semantic_summary.json` into a run's folder, whole or not at all."""
+        path = Path(folder) / SUMMARY_FILE
+        write_atomically(path, self.to_json().encode())
+        return path
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "RunSummary":
+        """Read a run's summary.
+
+        Raises:
+            FileNotFoundError: the folder holds no summary.
+            ValueError: it is of another schema version.
+        """
+        path = Path(folder) / SUMMARY_FILE
+        if not path.exists():
+            raise FileNotFoundError(f"{str(folder)!r} holds no {SUMMARY_FILE}: no run has ended there.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has schema_version {data.get('schema_version')}; this version reads {SCHEMA_VERSION}"
+            )
+        return cls(**data)
+
+
+def describe_environment() -> dict[str, object]:
+    """Versions of the libraries, the machine and its threads; no names of users, hosts or folders."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in LIBRARIES},
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _commit() -> str | None:
+    """The checkout's commit where the package runs from one, else `None`."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def describe_distances(facts: Dataset) -> dict[str, object]:
+    """What can be said before training, from `old_answer`, `old_answer_truncated`, `distance` and `target`.
+
+    Returns:
+        n; mean, std, quantiles of the raw distances; shares, each in [0, 1], of facts that are `known`, whose old
+        answer is `empty`, `truncated` or `long` (more than 6 words), whose distance is `above_1`, and `permuted`: distance 0
+        without being equal.
+    """
+    distance = np.asarray(facts["distance"][:], dtype=float)
+    answers = facts["old_answer"][:]
+    words = np.array([len(answer.split()) for answer in answers])
+    known = known_facts(facts)
+    shares = {
+        "known": known,
+        "empty": words == 0,
+        "truncated": np.asarray(facts["old_answer_truncated"][:], dtype=bool),
+        "long": words > LONG_ANSWER_WORDS,
+        "above_1": distance > 1.0,
+        "permuted": (distance <= 1e-6) & ~known & (words > 0),
+    }
+    quantiles = np.quantile(distance, (0, 0.1, 0.25, 0.5, 0.75, 0.9, 1))
+    return {
+        "n": len(distance),
+        "mean": float(distance.mean()),
+        "std": float(distance.std()),
+        "quantiles": dict(zip(("0", "0.1", "0.25", "0.5", "0.75", "0.9", "1"), map(float, quantiles), strict=True)),
+        "shares": {name: float(values.mean()) for name, values in shares.items()},
+    }
+
+
+def distance_warnings(described: dict[str, object]) -> list[str]:
+    """What a user should change before training, judged by `describe_distances`."""
+    shares, warnings = described["shares"], []
+    if shares["long"] > LONG_ANSWER_SHARE:
+        warnings.append(
+            f"{shares['long']:.0%} of the old answers have more than {LONG_ANSWER_WORDS} words: the model answers in "
+            "sentences, whose distances to a name say little. Give it examples with `shots`."
+        )
+    if shares["truncated"] > 0.05:
+        warnings.append(f"{shares['truncated']:.0%} of the old answers were cut off by max_new_tokens: raise it.")
+    return warnings

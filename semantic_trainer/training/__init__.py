@@ -1,0 +1,1 @@
+"""Training: weights enter the loss; everything else is transformers' Trainer."""

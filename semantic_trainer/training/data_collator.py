@@ -1,0 +1,67 @@
+"""Collators: pad at the right, and carry each example's weight past any other collator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from .losses import IGNORED
+
+WEIGHT = "weight"
+
+
+@dataclass
+class FactCollator:
+    """Pads tokenised facts at the right, labels by length, so that EOS is trained even where it is the pad token.
+
+    Args:
+        pad_token_id: fills `input_ids`; any other list column is filled with 0.
+
+    Example:
+        >>> features = [{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [5], "labels": [5]}]
+        >>> FactCollator(pad_token_id=9)(features)
+        {'input_ids': tensor([[5, 6], [5, 9]]), 'labels': tensor([[-100, 6], [5, -100]]),
+         'attention_mask': tensor([[1, 1], [1, 0]])}
+    """
+
+    pad_token_id: int = 0
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        fill = {"input_ids": self.pad_token_id, "labels": IGNORED}
+        batch = {}
+        for name in features[0]:
+            values = [torch.as_tensor(feature[name]) for feature in features]
+            if values[0].ndim == 0:
+                batch[name] = torch.stack(values)
+            else:
+                batch[name] = pad_sequence(values, batch_first=True, padding_value=fill.get(name, 0))
+        lengths = [len(feature["input_ids"]) for feature in features]
+        if "attention_mask" not in batch and min(lengths) < max(lengths):
+            steps = torch.arange(max(lengths))
+            batch["attention_mask"] = (steps < torch.tensor(lengths)[:, None]).long()
+        return batch
+
+
+@dataclass
+class WeightedCollator:
+    """Takes `weight` off the features, lets another collator do its work, and puts `weight`, (B,) float32, back.
+
+    Args:
+        collator: any data collator; it never sees the weight.
+
+    Example:
+        >>> batch = WeightedCollator(FactCollator())([{"input_ids": [5], "labels": [5], "weight": 1.5}])
+        >>> batch["weight"]
+        tensor([1.5000])
+    """
+
+    collator: Callable[[list[dict]], dict]
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        if not isinstance(features[0], dict) or WEIGHT not in features[0]:
+            return self.collator(features)
+        weights = torch.tensor([feature[WEIGHT] for feature in features], dtype=torch.float32)
+        batch = self.collator([{k: v for k, v in feature.items() if k != WEIGHT} for feature in features])
+        batch[WEIGHT] = weights
+        return batch

@@ -1,0 +1,215 @@
+"""What the trainer does to its datasets before step 1: answer, measure, weigh and tokenise what is not there yet."""
+
+import hashlib
+import io
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+from datasets import Dataset, DatasetDict
+
+from ..answers import add_old_answers
+from ..answers.decoding import context_length
+from ..answers.store import model_key, write_atomically
+from ..distance.embedding import EmbeddingTable, add_distances
+from ..distance.weighting import add_weights, check_numbers, known_facts
+from ..facts.prompts import PromptFormat, check_shots, check_tokenizer, tokenize_facts
+from ..facts.schema import require_columns, require_dataset, require_strings
+from .training_args import SemanticTrainingArguments, parse_shots
+
+logger = logging.getLogger(__name__)
+PREPARED_FILE = "prepared_facts.parquet"
+PREPARED_COLUMNS = ("old_answer", "old_answer_truncated", "distance")
+_KEY = b"semantic_trainer"
+
+
+@dataclass
+class Preparation:
+    """Prepares datasets for one trainer.
+
+    Attributes:
+        prompt_format: the format used, resolved from the training prompts where the trainer was given none.
+        weighted: whether the training loss is ours; decided by `train`.
+        statistics: weighting statistics for the logs; filled by `train`.
+    """
+
+    model: object
+    args: SemanticTrainingArguments
+    processing_class: object
+    prompt_format: PromptFormat | None = None
+    own_collator: bool = False
+    weighted: bool = False
+    statistics: dict[str, float] | None = None
+
+    def train(self, dataset: object) -> object:
+        """The training set with `input_ids`, `labels` and, where the loss is weighted, `weight`."""
+        if isinstance(dataset, DatasetDict):
+            require_dataset(dataset, "train_dataset")
+        if not isinstance(dataset, Dataset):
+            self._without_distance(getattr(dataset, "column_names", None) or "a dataset that is not tabular")
+            return dataset
+        names = set(dataset.column_names)
+        facts = {"prompt", "target"} <= names and not {"input_ids", "labels"} <= names
+        if facts:
+            self._check_facts(dataset)
+        elif "input_ids" not in names and not (self.own_collator and not self.args.remove_unused_columns):
+            raise ValueError(
+                f"`train_dataset` has the columns {dataset.column_names}, from which nothing can be trained. Give it "
+                "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
+                "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
+            )
+        dataset = self._weigh(dataset, facts)
+        return tokenize_facts(dataset, self.processing_class, self.prompt_format, self._limit()) if facts else dataset
+
+    def eval(self, dataset: object) -> object:
+        """An evaluation set, or a dict of them, tokenised where it holds facts; it needs no distance."""
+        if isinstance(dataset, dict):
+            return {name: self.eval(part) for name, part in dataset.items()}
+        if not isinstance(dataset, Dataset) or not {"prompt", "target"} <= set(dataset.column_names):
+            return dataset
+        if "input_ids" in dataset.column_names:
+            return dataset
+        self._resolve(dataset)
+        return tokenize_facts(dataset, self.processing_class, self.prompt_format, self._limit())
+
+    def _limit(self) -> int | None:
+        return context_length(self.model)
+
+    def _resolve(self, facts: Dataset) -> None:
+        if self.prompt_format is None:
+            args = self.args
+            shots = parse_shots(args.shots)
+            self.prompt_format = PromptFormat.resolve(
+                args.prompt_format, facts["prompt"][:], self.processing_class, args.system_prompt, shots
+            )
+
+    def _check_facts(self, facts: Dataset) -> None:
+        """Everything that can be known to be wrong before the first forward pass."""
+        check_tokenizer(self.processing_class)
+        require_columns(facts, ("prompt", "target"), "train_dataset")
+        require_strings(facts, ("prompt", "target"), "train_dataset")
+        self._resolve(facts)
+        check_shots(self.prompt_format, facts)
+        tokenize_facts(facts, self.processing_class, self.prompt_format, self._limit())
+
+    def _weigh(self, dataset: Dataset, facts: bool) -> Dataset:
+        args, names = self.args, dataset.column_names
+        if args.weighting == "column":
+            if "weight" not in names:
+                raise ValueError(
+                    f'`weighting="column"` reads the column `weight`, but `train_dataset` has {names}. Add it, or '
+                    "choose another weighting."
+                )
+            check_numbers(dataset["weight"][:], "weight")
+        elif args.gamma == 0.0 and args.weighting != "none":
+            return dataset
+        elif args.weighting == "none":
+            dataset = _replace(dataset, "weight", np.ones(len(dataset)))
+        elif "distance" in names or facts:
+            if "weight" in names:
+                logger.info(
+                    "the column `weight` is ignored: `distance` and gamma decide (weighting=%r)", args.weighting
+                )
+            dataset = dataset if "distance" in names else self._measure(dataset)
+            gamma = 1.0 if args.gamma is None else args.gamma
+            dataset = add_weights(dataset, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)
+        else:
+            self._without_distance(names)
+            return dataset
+        self.weighted = True
+        self.statistics = weight_statistics(dataset)
+        return dataset
+
+    def _without_distance(self, found: object) -> None:
+        """No distances to weigh by: an error where weighting was asked for, else one warning and the stock loss."""
+        args = self.args
+        if args.gamma or args.weighting not in ("paper", "none"):
+            asked = f"gamma={args.gamma}" if args.gamma else f"weighting={args.weighting!r}"
+            raise ValueError(
+                f"`{asked}` needs distances, but `train_dataset` has {found}. Add the column `distance` with "
+                "add_old_answers and add_distances, or pass a dataset with `prompt` and `target`."
+            )
+        if args.gamma is None and args.weighting == "paper":
+            logger.warning(
+                "`train_dataset` has no column `distance`: every weight is 1 and the loss is transformers.Trainer's. "
+                "Add `distance` with add_old_answers and add_distances to weigh facts by it."
+            )
+
+    def _measure(self, facts: Dataset) -> Dataset:
+        """Old answers and distances, read from `output_dir` where this run has prepared them before."""
+        args, path = self.args, Path(self.args.output_dir) / PREPARED_FILE
+        table = EmbeddingTable.from_model(self.model)
+        with args.main_process_first(local=False, desc="preparing facts"):
+            key = self._key(facts)
+            columns = read_prepared(path, key)
+            if columns is None:
+                measured = add_old_answers(
+                    facts,
+                    self.model,
+                    self.processing_class,
+                    self.prompt_format,
+                    args.max_new_tokens,
+                    args.answer_batch_size,
+                )
+                measured = add_distances(measured, table, self.processing_class, self.prompt_format)
+                columns = {name: measured[name][:] for name in PREPARED_COLUMNS}
+                if args.should_save:
+                    write_prepared(path, columns, key)
+        for name, values in columns.items():
+            facts = _replace(facts, name, values)
+        return facts
+
+    def _key(self, facts: Dataset) -> dict[str, object]:
+        pairs = json.dumps([facts["prompt"][:], facts["target"][:]], ensure_ascii=False)
+        return {
+            "facts": hashlib.sha256(pairs.encode()).hexdigest(),
+            "model": model_key(self.model)["weights"],
+            "prompt format": json.loads(json.dumps(self.prompt_format.to_dict())),
+            "max_new_tokens": self.args.max_new_tokens,
+        }
+
+
+def _replace(dataset: Dataset, name: str, values: object) -> Dataset:
+    return dataset.remove_columns([c for c in (name,) if c in dataset.column_names]).add_column(name, values)
+
+
+def weight_statistics(dataset: Dataset) -> dict[str, float]:
+    """Mean, extremes and shares of a `weight` column, named for Trainer's logs."""
+    weights = np.asarray(dataset["weight"][:], dtype=float)
+    out = {"weight/mean": weights.mean(), "weight/min": weights.min(), "weight/max": weights.max()}
+    if "distance" in dataset.column_names:
+        distance = np.asarray(dataset["distance"][:])
+        out |= {"distance/mean": distance.mean(), "distance/share_above_1": (distance > 1).mean()}
+    if {"old_answer", "target"} <= set(dataset.column_names):
+        out["distance/share_known"] = known_facts(dataset).mean()
+    return {name: float(value) for name, value in out.items()}
+
+
+def write_prepared(path: Path, columns: dict[str, list], key: dict[str, object]) -> None:
+    """Write the prepared columns, whole or not at all, with what they were prepared from."""
+    table = pyarrow.table(columns).replace_schema_metadata({_KEY: json.dumps(key).encode()})
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_prepared(path: Path, key: dict[str, object]) -> dict[str, list] | None:
+    """The prepared columns, or `None` where there are none yet.
+
+    Raises:
+        ValueError: they are another run's: the message says what differs.
+    """
+    if not path.exists():
+        return None
+    table = pyarrow.parquet.read_table(path)
+    found = json.loads(table.schema.metadata[_KEY])
+    differs = [name for name in key if found.get(name) != key[name]]
+    if differs:
+        raise ValueError(
+            f"`output_dir` {str(path.parent)!r} holds another run: its {path.name} was prepared from another "
+            f"{' and another '.join(differs)}. Choose another output_dir, or delete that file."
+        )
+    return table.to_pydict()

@@ -1,0 +1,168 @@
+"""SemanticWeightedTrainer: transformers' Trainer with a per-example weight in the loss."""
+
+import inspect
+import logging
+
+import torch
+from transformers import Trainer, TrainingArguments
+from transformers import modeling_utils as transformers_modeling
+
+from ..facts.prompts import PromptFormat
+from .data_collator import WEIGHT, FactCollator, WeightedCollator
+from .losses import left_padded_positions, predicting_positions, weighted_nll_sum
+from .preparation import Preparation
+from .training_args import SemanticTrainingArguments
+
+logger = logging.getLogger(__name__)
+
+
+class SemanticWeightedTrainer(Trainer):
+    """[`~transformers.Trainer`] whose training loss weighs each example by its target semantic distance.
+
+    It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
+    `w = 1 + gamma * lambda(distance)` (Eqs. 5-6), computed from logits at answer positions only; in preparing datasets
+    of facts before step 1; and in two more logged values. Evaluation loss is always unweighted, and with `gamma=0` the
+    loss is the parent's, bit for bit.
+
+    Args:
+        model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `Trainer`. `args` may be
+            plain `TrainingArguments`. `train_dataset` has `input_ids, labels, distance`, or `prompt, target, distance`
+            (tokenised here), or `prompt, target` (answered, measured and tokenised here; the measured columns are kept
+            in `output_dir` and read again on resume). Without distances every weight is 1, with a warning.
+        prompt_format: how facts are asked; `None` takes it from `args`.
+
+    Raises:
+        TypeError: a `DatasetDict` was passed.
+        ValueError: nothing to train in the columns found, bad distances or weights, gamma without distances,
+            `compute_loss_func`, or facts that do not fit the context.
+
+    Example:
+        >>> trainer = SemanticWeightedTrainer(
+        ...     model=peft_model,
+        ...     args=SemanticTrainingArguments("out", gamma=1.0, learning_rate=2e-3),
+        ...     train_dataset=load_facts("builtin:invented"),
+        ...     processing_class=tokenizer,
+        ... )
+        >>> trainer.train()
+    """
+
+    _tag_names = ["semantic-trainer"]
+
+    def __init__(
+        self,
+        model: torch.nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        data_collator: object = None,
+        train_dataset: object = None,
+        eval_dataset: object = None,
+        processing_class: object = None,
+        *more: object,
+        prompt_format: PromptFormat | None = None,
+        **kwargs: object,
+    ) -> None:
+        args = SemanticTrainingArguments.from_training_arguments(args)
+        super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)
+        if self.compute_loss_func is not None:
+            raise ValueError("`compute_loss_func` would replace the weighted loss. Leave it out, or use Trainer.")
+        prepare = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)
+        if train_dataset is not None:
+            self.train_dataset = prepare.train(train_dataset)
+        self.eval_dataset = prepare.eval(eval_dataset)
+        self.prompt_format = prepare.prompt_format
+        self.weighted, self.weight_statistics = prepare.weighted, prepare.statistics
+        if data_collator is None and "labels" in (getattr(self.train_dataset, "column_names", None) or ()):
+            self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0)
+        if self.weighted:
+            self.data_collator = WeightedCollator(self.data_collator)
+            self.loss_is_scaled_for_ga = True
+            logger.info("weights: %s", {name: round(value, 4) for name, value in self.weight_statistics.items()})
+        self._clipped_steps = self._steps = 0
+        self._warn_about_half_precision()
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        if self.weighted and WEIGHT not in self._signature_columns:
+            self._signature_columns.append(WEIGHT)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, object]:
+        """Eq. 5 in training, divided by the target tokens of the optimizer step; the parent's loss otherwise."""
+        weights = inputs.get(WEIGHT)
+        inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
+        if not (self.weighted and model.training):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if weights is None:
+            raise ValueError(
+                "the batch has no `weight`: something removed the column between dataset and loss. Return it from "
+                "get_train_dataloader, or leave the trainer's own data_collator in place."
+            )
+        labels = inputs.pop("labels")
+        keep = predicting_positions(labels)
+        outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
+        loss = self._scale(weighted_nll_sum(outputs.logits, labels, keep, weights), keep, num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:
+        """Inputs of the one forward pass: position ids for left padding, logits only at the kept positions."""
+        accepted = self._forward_parameters()
+        mask = inputs.get("attention_mask")
+        if mask is not None and "position_ids" not in inputs:
+            positions = left_padded_positions(mask)
+            if positions is not None:
+                if "position_ids" not in accepted:
+                    raise ValueError(
+                        "the batch is padded at the left, and this model takes no position ids. Pad at the right: "
+                        'processing_class.padding_side = "right", or leave the trainer\'s own data_collator in place.'
+                    )
+                inputs = {**inputs, "position_ids": positions}
+        # A boolean mask as `logits_to_keep` came with slice_logits_to_keep; older models take integers only.
+        if (
+            keep is not None
+            and "logits_to_keep" in accepted
+            and hasattr(transformers_modeling, "slice_logits_to_keep")
+        ):
+            inputs = {**inputs, "logits_to_keep": keep}
+        return inputs
+
+    def _forward_parameters(self) -> set[str]:
+        model = self.accelerator.unwrap_model(self.model)
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        return set(inspect.signature(base.forward).parameters)
+
+    def _scale(self, total: torch.Tensor, keep: torch.Tensor, num_items: torch.Tensor | int | None) -> torch.Tensor:
+        """Divide by the step's target tokens; undo DDP's averaging, which the parent does in its own loss only."""
+        if num_items is None:
+            return total / keep.sum().clamp(min=1) / self.current_gradient_accumulation_steps
+        loss = total / num_items
+        if self.args.average_tokens_across_devices:
+            loss = loss * (self.accelerator.num_processes // self.get_tp_size())
+        return loss
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
+        norm = super()._clip_grad_norm(model)
+        self._steps += 1
+        self._clipped_steps += int(norm > self.args.max_grad_norm)
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the parent, with the share of clipped steps so far and, once, the weighting statistics."""
+        if "loss" in logs and self._steps:
+            logs = {**logs, "clipped_steps": self._clipped_steps / self._steps}
+            if self.weight_statistics and not any("weight/mean" in entry for entry in self.state.log_history):
+                logs |= self.weight_statistics
+        super().log(logs, start_time)
+
+    def _warn_about_half_precision(self) -> None:
+        half = [n for n, p in self.model.named_parameters() if p.requires_grad and p.itemsize < 4]
+        if half and not (self.args.bf16 or self.args.fp16):
+            logger.warning(
+                "%d trainable tensors (first %s) are in half precision, where small updates are lost. Load the model "
+                "in float32 for full fine-tuning; adapters on a half-precision base keep float32 by PEFT's default.",
+                len(half),
+                half[0],
+            )

@@ -1,0 +1,105 @@
+"""SemanticTrainingArguments: transformers' TrainingArguments and what the weighting needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from transformers import TrainingArguments
+
+from ..distance.weighting import WEIGHTINGS, check_gamma
+from ..facts.prompts import KINDS
+from ..facts.schema import suggest
+
+ARROW = "=>"
+
+
+def parse_shots(shots: Sequence[object] | None) -> tuple[tuple[str, str], ...]:
+    """`"Question? => Answer"` texts, `{question, answer}` mappings or pairs -> question/answer pairs.
+
+    Raises:
+        ValueError: an entry has no question or no answer.
+    """
+    pairs = []
+    for shot in shots or ():
+        if isinstance(shot, str):
+            question, _, answer = shot.rpartition(ARROW)
+        elif isinstance(shot, dict):
+            question, answer = shot.get("question") or "", shot.get("answer") or ""
+        else:
+            question, answer = shot
+        if not (str(question).strip() and str(answer).strip()):
+            raise ValueError(f'`shots` entry {shot!r} is not of the form "Question? {ARROW} Answer"')
+        pairs.append((str(question).strip(), str(answer).strip()))
+    return tuple(pairs)
+
+
+@dataclass
+class SemanticTrainingArguments(TrainingArguments):
+    """`TrainingArguments` with the weighting of Eqs. 5-6 and the way facts are asked.
+
+    Defaults of `TrainingArguments` are unchanged. `label_smoothing_factor` and `use_liger_kernel` are refused.
+
+    Raises:
+        ValueError: negative gamma, unknown weighting or prompt format, gamma together with `weighting="column"`.
+
+    Example:
+        >>> args = SemanticTrainingArguments(output_dir="out", gamma=1.0, learning_rate=2e-3)
+    """
+
+    # Weighting (Eqs. 5-6)
+    gamma: float | None = field(
+        default=None,
+        metadata={
+            "help": "Weight of the semantic term, at least 0. None means 1.0; 0 is transformers.Trainer exactly."
+        },
+    )
+    weighting: str = field(
+        default="paper",
+        metadata={
+            "help": "How a distance becomes a weight: paper, none (all ones), a control (constant, shuffled, "
+            "inverse), or column (read the dataset's own column `weight`)."
+        },
+    )
+    known_lambda: float = field(
+        default=1.0, metadata={"help": "Lambda of facts the base model knows already: 1.0 (the formula) or 0.0."}
+    )
+    clip_distance: bool = field(default=True, metadata={"help": "Clip distances to [0, 1] inside lambda."})
+    # How facts are asked: the same for old answers, training and evaluation
+    prompt_format: str = field(default="auto", metadata={"help": "auto, chat, question_answer or cloze."})
+    system_prompt: str | None = field(default=None, metadata={"help": "System message of the chat format."})
+    shots: list[str] | None = field(
+        default=None, metadata={"help": 'Fixed examples before every question, each "Question? => Answer".'}
+    )
+    max_new_tokens: int = field(
+        default=32, metadata={"help": "Longest answer in tokens, one number for a whole study."}
+    )
+    answer_batch_size: int = field(default=32, metadata={"help": "Prompts answered at a time."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma is not None:
+            self.gamma = check_gamma(self.gamma)
+        for name, known in (("weighting", WEIGHTINGS), ("prompt_format", KINDS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"`{name}` {value!r} is unknown.{suggest(str(value), known)} Use {', '.join(known)}.")
+        if self.weighting == "column" and self.gamma is not None:
+            raise ValueError('`gamma` has no effect with weighting="column": the weights are given. Leave gamma out.')
+        if self.max_new_tokens < 1 or self.answer_batch_size < 1:
+            raise ValueError("`max_new_tokens` and `answer_batch_size` must be at least 1")
+        if self.known_lambda < 0:
+            raise ValueError(f"`known_lambda` must be at least 0, but {self.known_lambda} was passed")
+        if self.label_smoothing_factor:
+            raise ValueError("`label_smoothing_factor` would be lost in the weighted loss. Set it to 0.")
+        if self.use_liger_kernel:
+            raise ValueError("`use_liger_kernel` returns one reduced loss, which cannot be weighted. Set it to False.")
+        parse_shots(self.shots)
+
+    @classmethod
+    def from_training_arguments(cls, args: TrainingArguments | None) -> "SemanticTrainingArguments":
+        """Plain `TrainingArguments` with our defaults added; our own are returned as they are."""
+        if args is None:
+            return cls(output_dir="trainer_output")
+        if isinstance(args, cls):
+            return args
+        ours = {f.name for f in fields(cls) if f.init}
+        return cls(**{f.name: getattr(args, f.name) for f in fields(args) if f.init and f.name in ours})
