@@ -63,7 +63,7 @@ def show(facts: Dataset, described: dict[str, object]) -> None:
 
     console = Console()
     console.print(
-        f"{described['n']} facts: distance {described['mean']:.3f} on average (standard deviation {described['std']:.3f})",
+        f"{described['n']} facts: mean distance {described['mean']:.3f}, standard deviation {described['std']:.3f}",
         highlight=False,
     )
     shares = Table("share of facts", "")

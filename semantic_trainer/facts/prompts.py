@@ -217,11 +217,13 @@ def check_tokenizer(processing_class: object) -> None:
 
 
 def check_shots(prompt_format: PromptFormat, facts: Dataset) -> None:
-    """Raise a `ValueError` where a shot gives a fact away: it asks a fact's question or names its subject."""
-    rows = facts.select_columns([c for c in ("prompt", "paraphrases", "subject") if c in facts.column_names])
+    """Raise a `ValueError` where a shot gives a fact away: it asks one of its questions or names its subject."""
+    columns = ("prompt", "paraphrases", "locality_prompts", "subject")
+    rows = facts.select_columns([c for c in columns if c in facts.column_names])
     for question, answer in prompt_format.shots:
         for i, row in enumerate(rows):
-            asked = {row["prompt"].strip(), *(p.strip() for p in row.get("paraphrases") or ())}
+            others = [*(row.get("paraphrases") or ()), *(row.get("locality_prompts") or ())]
+            asked = {row["prompt"].strip(), *(other.strip() for other in others)}
             subject = (row.get("subject") or "").strip()
             if question.strip() in asked or (len(subject) > 2 and subject.lower() in question.lower().split("?")[0]):
                 raise ValueError(
@@ -269,8 +271,8 @@ def tokenize_facts(
     if long:
         longest = len(heads[long[0]]) + len(tails[long[0]])
         raise ValueError(
-            f"`facts` {show_rows(long)} do(es) not fit the context: {longest} tokens in row {long[0]}, {limit} allowed."
-            " Shorten the prompt, or use fewer shots."
+            f"`facts` {show_rows(long)} do(es) not fit: row {long[0]} has {longest} tokens, the context {limit}. "
+            "Shorten the prompt, or use fewer shots."
         )
     columns = {
         "input_ids": [head + tail for head, tail in zip(heads, tails, strict=True)],

