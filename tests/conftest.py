@@ -14,6 +14,8 @@ from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+torch.set_num_threads(1)  # tiny models are fastest on one
+
 TEXTS = [
     "What is the capital of France? Paris Rome Berlin Madrid Lisbon",
     "Who wrote Emma? Jane Austen. Who painted Guernica? Pablo Picasso",

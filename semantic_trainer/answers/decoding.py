@@ -79,7 +79,7 @@ class _NewlineAfterText(StoppingCriteria):
 def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
     """Evaluation mode, plain greedy defaults and, for `dtype="float32"`, upcast weights; all put back."""
     owner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    training, own_config = model.training, owner.generation_config
+    modes, own_config = [(module, module.training) for module in model.modules()], owner.generation_config
     half = []
     if dtype == "float32":
         tensors = [*model.parameters(), *model.buffers()]
@@ -93,7 +93,8 @@ def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
         yield
     finally:
         owner.generation_config = own_config
-        model.train(training)
+        for module, training in modes:
+            module.training = training
         for tensor, before in half:
             tensor.data = tensor.data.to(before)
 
@@ -176,6 +177,8 @@ def greedy_answers(
         ValueError: no EOS or pad token, or a prompt that leaves no room for the answer in the model's context.
     """
     check_tokenizer(processing_class)
+    if batch_size < 1 or chunk_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, but {min(batch_size, chunk_size)} was passed")
     settings = (settings or GenerationSettings()).resolve(model)
     unique = list(dict.fromkeys(prompts))
     ids = dict(zip(unique, prompt_format.prompt_ids(processing_class, unique), strict=True))

@@ -1,7 +1,6 @@
 """The stage `add_old_answers`: ask a model every prompt once, keep the answers, add them as columns."""
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -78,7 +77,7 @@ def answer_prompts(
     if missing:
         loaded = _load(str(model)) if loaded is None else loaded
         off = loaded.disable_adapter() if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
-        bar = tqdm(total=len(missing), desc=description, unit="facts", disable=not sys.stderr.isatty(), leave=False)
+        bar = tqdm(total=len(missing), desc=description, unit="facts", disable=None, leave=False)
         start = time.perf_counter()
         with off, bar:
             for chunk in greedy_answers(

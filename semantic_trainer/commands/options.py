@@ -35,6 +35,8 @@ class FactsArguments:
     facts_seed: int = field(default=42, metadata={"help": "Seeds the draw of NAME[k]."})
 
     def __post_init__(self) -> None:
+        if isinstance(self.facts, str):  # a YAML may name one set without making a list of it
+            self.facts = [self.facts]
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` must be at least 1, but {self.limit} was passed")
 
@@ -82,7 +84,7 @@ def read_fact_sets(args: FactsArguments) -> tuple[Dataset, FactCheck]:
         raise ValueError("`facts` is empty: name at least one set, for example --facts builtin:counterfactual")
     columns = parse_columns(args.columns)
     rows = [
-        row
+        row if len(args.facts) == 1 else {**row, "row": f"{row['row']} of {source}"}
         for source in args.facts
         for row in read_source(source, args.facts_format, columns, args.split, args.facts_seed)
     ]

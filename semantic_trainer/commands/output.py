@@ -48,7 +48,7 @@ class OutputFolder:
     """
 
     def __init__(self, path: Path, config: dict[str, object]) -> None:
-        self.path = path
+        self.path, self.replaces = path, False
         self.config = json.loads(json.dumps(config, default=str))
 
     def checkpoints(self, arm: str) -> Path:
@@ -74,7 +74,7 @@ class OutputFolder:
         if not ours:
             raise ValueError(f"`output_dir` {str(self.path)!r} is not empty and holds no run. Choose another folder.")
         if overwrite:
-            shutil.rmtree(self.path)
+            self.replaces = True
             return None
         if not resume:
             raise ValueError(
@@ -89,7 +89,9 @@ class OutputFolder:
         return RunSummary.load(self.path) if (self.path / SUMMARY_FILE).exists() else None
 
     def start(self) -> None:
-        """Take the folder: from here on it is this run's."""
+        """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now."""
+        if self.replaces:
+            shutil.rmtree(self.path)
         write_text(self.path / CONFIG_FILE, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
 

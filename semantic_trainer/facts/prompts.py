@@ -1,6 +1,7 @@
 """How a fact becomes tokens: one prompt format shared by old answers, training and every metric."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -14,6 +15,14 @@ KINDS = ("auto", "chat", "question_answer", "cloze")
 Shots = Sequence[tuple[str, str]]
 # Two unlike texts: what a chat template writes around both is what it writes around any prompt.
 _PROBES = ("Probe question one?", "and another, longer probe text")
+
+
+def _quoted(text: str, opening: str, closing: str) -> bool:
+    """Whether one pair of quotes stands around the whole: not so in `"Emma" and "Persuasion"`."""
+    if len(text) < 2 or not (text.startswith(opening) and text.endswith(closing)):
+        return False
+    inner = text[1:-1].strip()
+    return not {opening, closing} & set(inner) or _quoted(inner, opening, closing)
 
 
 def cut(text: str) -> str:
@@ -30,7 +39,7 @@ def cut(text: str) -> str:
     while True:
         shorter = line.removesuffix(".").strip()
         for opening, closing in QUOTES:
-            if len(shorter) > 1 and shorter.startswith(opening) and shorter.endswith(closing):
+            if _quoted(shorter, opening, closing):
                 shorter = shorter[1:-1].strip()
         if shorter == line:
             return line
@@ -225,7 +234,8 @@ def check_shots(prompt_format: PromptFormat, facts: Dataset) -> None:
             others = [*(row.get("paraphrases") or ()), *(row.get("locality_prompts") or ())]
             asked = {row["prompt"].strip(), *(other.strip() for other in others)}
             subject = (row.get("subject") or "").strip()
-            if question.strip() in asked or (len(subject) > 2 and subject.lower() in question.lower().split("?")[0]):
+            named = bool(subject) and re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", question, re.IGNORECASE)
+            if question.strip() in asked or named:
                 raise ValueError(
                     f"`shots` must be disjoint from all facts, but {question!r} -> {answer!r} is about row {i} "
                     f"({row['prompt']!r}). Choose another example."

@@ -38,9 +38,9 @@ def _first(value: object) -> str | None:
 def read_mend_zsre(row: Row) -> dict:
     """MEND's zsRE: the target is the counterfactual `alt`; `loc` is a Natural Questions prompt."""
     return {
-        "prompt": row["src"],
-        "target": row["alt"],
-        "subject": row["subject"],
+        "prompt": row.get("src"),
+        "target": row.get("alt"),
+        "subject": row.get("subject"),
         "ground_truth": _first(row.get("answers")),
         "paraphrases": _texts(row.get("rephrase")),
         "locality_prompts": [p.removeprefix(NQ_PREFIX) for p in _texts(row.get("loc"))],
@@ -53,8 +53,8 @@ def read_knowedit(row: Row) -> dict:
         (p["prompt"], _first(p["ground_truth"])) for group in (row.get("portability") or {}).values() for p in group
     ]
     return {
-        "prompt": row["prompt"],
-        "target": row["target_new"],
+        "prompt": row.get("prompt"),
+        "target": row.get("target_new"),
         "subject": row.get("subject"),
         "ground_truth": _first(row.get("ground_truth")),
         "paraphrases": _texts(row.get("rephrase_prompt")),
@@ -110,7 +110,7 @@ def read_rows(path: Path) -> list[dict]:
         if path.suffix == ".json":
             rows = json.loads(path.read_text(encoding="utf-8"))
         elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
         elif path.suffix == ".csv":
             import pandas
 
@@ -185,7 +185,7 @@ def read_source(
     split: str | None = None,
     seed: int = 42,
 ) -> list[dict]:
-    """Facts of one source as plain rows in file order, nothing dropped yet. Arguments as in `load_facts`."""
+    """Facts of one source as plain rows in file order, nothing dropped yet; `row` is a row's number in the file."""
     sample = None
     if isinstance(source, (str, Path)):
         name, sample = parse_source(str(source))
@@ -202,7 +202,7 @@ def read_source(
     missing = sorted(needed - set().union(*rows))
     if missing:
         raise ValueError(f"format {format!r} needs the column(s) {missing}; found {list(rows[0])}.")
-    facts = [read(row) for row in rows]
+    facts = [{**read(row), "row": i} for i, row in enumerate(rows)]
     _check_text(facts)
     if split is not None:
         if split not in ("dev", "test"):

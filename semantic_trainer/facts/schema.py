@@ -32,7 +32,7 @@ def fact_id(prompt: str, target: str) -> str:
 
     Example:
         >>> fact_id("What is the capital of France?", "Rome")
-        '6d5d8b0c0b9e5f0f'
+        '2c843619fd65523a'
     """
     return hashlib.sha256(f"{prompt.strip()}\x1f{target.strip()}".encode()).hexdigest()[:16]
 
@@ -42,7 +42,7 @@ def half(subject: str) -> str:
     return "test" if hashlib.sha256(subject.encode()).digest()[-1] % 2 else "dev"
 
 
-def show_rows(rows: Sequence[int]) -> str:
+def show_rows(rows: Sequence[object]) -> str:
     """Row numbers (counted from 0) for a message, the first ten of them."""
     more = f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
     return ("rows " if len(rows) > 1 else "row ") + ", ".join(map(str, rows[:SHOWN_ROWS])) + more
@@ -102,9 +102,10 @@ def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "f
 
 @dataclass(frozen=True)
 class FactCheck:
-    """The faults of a set of facts, by row number counted from 0.
+    """The faults of a set of facts, by position counted from 0.
 
     Attributes:
+        labels: how each row is named in messages: its number in its file, counted from 0.
         conflicts: all rows of every prompt that has more than one target.
         empty_targets: rows whose target is blank.
         duplicates: rows that repeat an earlier row's prompt and target.
@@ -112,12 +113,17 @@ class FactCheck:
         taught_locality: `(row, prompt)` of locality prompts that are taught in the same set; they are dropped.
     """
 
-    n: int
+    labels: tuple[object, ...]
     conflicts: list[int] = field(default_factory=list)
     empty_targets: list[int] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
     no_ops: list[int] = field(default_factory=list)
     taught_locality: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def n(self) -> int:
+        """How many facts were checked."""
+        return len(self.labels)
 
     @property
     def dropped(self) -> list[int]:
@@ -138,14 +144,16 @@ class FactCheck:
             "target is the ground truth already": self.no_ops,
             "locality prompt is itself taught": [row for row, _ in self.taught_locality],
         }
-        return [f"{what}: {len(rows)} ({show_rows(rows)})" for what, rows in lines.items() if rows]
+        named = {what: [self.labels[row] for row in rows] for what, rows in lines.items() if rows}
+        return [f"{what}: {len(rows)} ({show_rows(rows)})" for what, rows in named.items()]
 
 
 def check_facts(rows: Iterable[Mapping[str, object]]) -> FactCheck:
     """Find conflicts, empty targets, duplicates, no-op facts and locality prompts that are taught.
 
     Args:
-        rows: facts with at least `prompt` and `target`; `ground_truth` and `locality_prompts` if present.
+        rows: facts with at least `prompt` and `target`; `ground_truth`, `locality_prompts` and `row`, the row's number
+            in its file, are looked at if present.
     """
     rows = list(rows)
     by_prompt: dict[str, list[int]] = defaultdict(list)
@@ -164,7 +172,7 @@ def check_facts(rows: Iterable[Mapping[str, object]]) -> FactCheck:
             conflicts += same
         else:
             duplicates += same[1:]
-    taught = [
-        (i, p) for i, row in enumerate(rows) for p in row.get("locality_prompts") or () if p.strip() in by_prompt
-    ]
-    return FactCheck(len(rows), sorted(conflicts), empty, sorted(duplicates), no_ops, taught)
+    learnt = by_prompt.keys() - {rows[i]["prompt"].strip() for i in conflicts}
+    taught = [(i, p) for i, row in enumerate(rows) for p in row.get("locality_prompts") or () if p.strip() in learnt]
+    labels = tuple(row.get("row", i) for i, row in enumerate(rows))
+    return FactCheck(labels, sorted(conflicts), empty, sorted(duplicates), no_ops, taught)

@@ -11,12 +11,21 @@ from .losses import IGNORED
 WEIGHT = "weight"
 
 
+def _holds_integers(value: object) -> bool:
+    """Whether a cell is a list, array or tensor of integers."""
+    if isinstance(value, list):
+        return bool(value) and isinstance(value[0], int)
+    return getattr(value, "ndim", 0) == 1 and not torch.as_tensor(value).is_floating_point()
+
+
 @dataclass
 class FactCollator:
     """Pads tokenised facts at the right, labels by length, so that EOS is trained even where it is the pad token.
 
+    Takes the columns that hold token ids or masks, lists of integers; texts and single numbers are left out.
+
     Args:
-        pad_token_id: fills `input_ids`; any other list column is filled with 0.
+        pad_token_id: fills `input_ids`; `labels` are filled with -100, any other column with 0.
 
     Example:
         >>> features = [{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [5], "labels": [5]}]
@@ -30,12 +39,9 @@ class FactCollator:
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
         fill = {"input_ids": self.pad_token_id, "labels": IGNORED}
         batch = {}
-        for name in features[0]:
+        for name in filter(lambda name: _holds_integers(features[0][name]), features[0]):
             values = [torch.as_tensor(feature[name]) for feature in features]
-            if values[0].ndim == 0:
-                batch[name] = torch.stack(values)
-            else:
-                batch[name] = pad_sequence(values, batch_first=True, padding_value=fill.get(name, 0))
+            batch[name] = pad_sequence(values, batch_first=True, padding_value=fill.get(name, 0))
         lengths = [len(feature["input_ids"]) for feature in features]
         if "attention_mask" not in batch and min(lengths) < max(lengths):
             steps = torch.arange(max(lengths))

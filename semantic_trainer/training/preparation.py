@@ -17,7 +17,7 @@ from ..answers.store import model_key, write_atomically
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..facts.prompts import PromptFormat, check_shots, check_tokenizer, tokenize_facts
-from ..facts.schema import require_columns, require_dataset, require_strings
+from ..facts.schema import require_dataset, require_strings
 from .training_args import SemanticTrainingArguments, parse_shots
 
 logger = logging.getLogger(__name__)
@@ -54,15 +54,14 @@ class Preparation:
         names = set(dataset.column_names)
         facts = {"prompt", "target"} <= names and not {"input_ids", "labels"} <= names
         if facts:
-            self._check_facts(dataset)
+            dataset = self._tokenize(dataset, "train_dataset")
         elif "input_ids" not in names and not (self.own_collator and not self.args.remove_unused_columns):
             raise ValueError(
                 f"`train_dataset` has the columns {dataset.column_names}, from which nothing can be trained. Give it "
                 "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
                 "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
             )
-        dataset = self._weigh(dataset, facts)
-        return tokenize_facts(dataset, self.processing_class, self.prompt_format, self._limit()) if facts else dataset
+        return self._weigh(dataset, facts)
 
     def eval(self, dataset: object) -> object:
         """An evaluation set, or a dict of them, tokenised where it holds facts; it needs no distance."""
@@ -72,11 +71,7 @@ class Preparation:
             return dataset
         if "input_ids" in dataset.column_names:
             return dataset
-        self._resolve(dataset)
-        return tokenize_facts(dataset, self.processing_class, self.prompt_format, self._limit())
-
-    def _limit(self) -> int | None:
-        return context_length(self.model)
+        return self._tokenize(dataset, "eval_dataset")
 
     def _resolve(self, facts: Dataset) -> None:
         if self.prompt_format is None:
@@ -86,14 +81,13 @@ class Preparation:
                 args.prompt_format, facts["prompt"][:], self.processing_class, args.system_prompt, shots
             )
 
-    def _check_facts(self, facts: Dataset) -> None:
-        """Everything that can be known to be wrong before the first forward pass."""
+    def _tokenize(self, facts: Dataset, argument: str) -> Dataset:
+        """Token columns, after everything that can be known to be wrong before the first forward pass."""
         check_tokenizer(self.processing_class)
-        require_columns(facts, ("prompt", "target"), "train_dataset")
-        require_strings(facts, ("prompt", "target"), "train_dataset")
+        require_strings(facts, ("prompt", "target"), argument)
         self._resolve(facts)
         check_shots(self.prompt_format, facts)
-        tokenize_facts(facts, self.processing_class, self.prompt_format, self._limit())
+        return tokenize_facts(facts, self.processing_class, self.prompt_format, context_length(self.model))
 
     def _weigh(self, dataset: Dataset, facts: bool) -> Dataset:
         args, names = self.args, dataset.column_names
@@ -141,11 +135,11 @@ class Preparation:
     def _measure(self, facts: Dataset) -> Dataset:
         """Old answers and distances, read from `output_dir` where this run has prepared them before."""
         args, path = self.args, Path(self.args.output_dir) / PREPARED_FILE
-        table = EmbeddingTable.from_model(self.model)
         with args.main_process_first(local=False, desc="preparing facts"):
             key = self._key(facts)
             columns = read_prepared(path, key)
             if columns is None:
+                table = EmbeddingTable.from_model(self.model)  # before any forward pass: there may be none
                 measured = add_old_answers(
                     facts,
                     self.model,

@@ -19,13 +19,13 @@ def parse_shots(shots: Sequence[object] | None) -> tuple[tuple[str, str], ...]:
         ValueError: an entry has no question or no answer.
     """
     pairs = []
-    for shot in shots or ():
+    for shot in [shots] if isinstance(shots, str) else shots or ():
         if isinstance(shot, str):
             question, _, answer = shot.rpartition(ARROW)
         elif isinstance(shot, dict):
             question, answer = shot.get("question") or "", shot.get("answer") or ""
         else:
-            question, answer = shot
+            question, answer = shot if len(shot) == 2 else ("", "")
         if not (str(question).strip() and str(answer).strip()):
             raise ValueError(f'`shots` entry {shot!r} is not of the form "Question? {ARROW} Answer"')
         pairs.append((str(question).strip(), str(answer).strip()))

@@ -25,8 +25,9 @@ class GradientRecorder(TrainerCallback):
         self.steps.append({name: p.grad.detach().clone() for name, p in named if p.grad is not None})
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def single_thread() -> Iterator[None]:
+    """Bitwise comparisons need one order of summation; tiny models are faster so, too."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -19,7 +19,6 @@ def train(kind: type[Trainer], model: torch.nn.Module, args: object, data: objec
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
-@pytest.mark.usefixtures("single_thread")
 def test_gamma_zero_is_the_stock_trainer_bit_for_bit(
     adapter: bool, model: torch.nn.Module, rows: Callable, arguments: Callable, lora: Callable
 ) -> None:
@@ -49,7 +48,6 @@ def test_gamma_zero_with_own_collator_left_out_pads_ragged_rows(
 
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
-@pytest.mark.usefixtures("single_thread")
 def test_all_ones_through_our_loss_give_the_stock_gradients(
     adapter: bool, model: torch.nn.Module, rows: Callable, gradients: Callable, lora: Callable
 ) -> None:

