@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return import_module(f".commands.{command}", __package__).main(argv[1:]) or 0
     except KeyboardInterrupt:
-        again = "semantic-trainer " + " ".join([*argv, "--resume"] if "--resume" not in argv else argv)
+        kept = [option for option in argv if option not in ("--overwrite", "--resume")]
+        again = shlex.join(["semantic-trainer", *kept, "--resume"])
         print(f"\ninterrupted; go on with: {again}" if command == "run" else "\ninterrupted", file=sys.stderr)
         return 130
     except USER_ERRORS as error:

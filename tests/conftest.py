@@ -1,6 +1,7 @@
 """Tiny models and tokenizers, built in code; a network guard; a cache of each test's own."""
 
 import copy
+import json
 import os
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 import torch
 from datasets import Dataset
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 torch.set_num_threads(1)  # tiny models are fastest on one
@@ -66,25 +67,22 @@ def byte_level_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def metaspace_tokenizer() -> PreTrainedTokenizerFast:
-    """SentencePiece's way: a word carries the blank before it; BOS is added, there is no chat template."""
-    from tokenizers import processors
-
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
+    """SentencePiece's way: a word carries the blank before it, bytes are the last resort; BOS, no chat template."""
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=True)
+    tokenizer.train_from_iterator(
+        TEXTS, trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>", "<s>", "</s>"], show_progress=False)
+    )
+    trained = json.loads(tokenizer.to_str())["model"]
+    vocab = trained["vocab"] | {f"<0x{i:02X}>": len(trained["vocab"]) + i for i in range(256)}
+    merges = [tuple(merge) for merge in trained["merges"]]
+    tokenizer.model = models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", byte_fallback=True)
     tokenizer.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Fuse(), decoders.Metaspace(prepend_scheme="first")]
+        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="first"), decoders.Fuse()]
     )
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
-    tokenizer.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=420, special_tokens=special))
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="</s>",
-        model_max_length=512,
-    )
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from datasets import Dataset
@@ -11,8 +11,8 @@ from tqdm.auto import tqdm
 
 from ..facts.prompts import PromptFormat, check_tokenizer
 from ..facts.schema import require_columns, require_dataset, require_strings
-from .decoding import Answer, GenerationSettings, greedy_answers
-from .store import AnswerStore, model_key
+from .decoding import Answer, GenerationSettings, end_ids, greedy_answers
+from .store import AnswerStore, model_key, tokenizer_key
 
 logger = logging.getLogger(__name__)
 NEAR_LIMIT = 8
@@ -31,7 +31,32 @@ def _source_key(source: str) -> dict[str, str | None]:
     commit = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
     if commit is None:
         raise ValueError(f"`model` {source!r}: the Hub gave no commit. Pass the loaded model instead of its name.")
-    return {"weights": f"{source}@{commit}", "adapter": None}
+    return {"weights": f"{source}@{commit}", "config": None, "adapter": None}
+
+
+def _source_ends(source: str, processing_class: object) -> list[int]:
+    """The EOS ids of a model that is not loaded yet."""
+    from types import SimpleNamespace
+
+    from transformers import GenerationConfig
+
+    try:
+        config = GenerationConfig.from_pretrained(source)
+    except OSError:  # a repository without generation_config.json
+        config = None
+    return end_ids(SimpleNamespace(generation_config=config), processing_class)
+
+
+@contextmanager
+def adapters_off(model: object) -> Iterator[None]:
+    """A `PeftModel` as its base; PEFT turns gradients on again at the end, so they are put back as they were."""
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
 
 
 def answer_prompts(
@@ -68,15 +93,18 @@ def answer_prompts(
         dtype = str(next(loaded.parameters()).dtype) if settings.dtype == "model" else settings.dtype
         key = model_key(loaded, adapters)
     else:
+        if settings.dtype == "auto":  # it would be loaded on the CPU
+            settings = GenerationSettings(settings.max_new_tokens, "float32")
         key, dtype = _source_key(str(model)), settings.dtype
-    tokens = {"eos": processing_class.eos_token_id, "pad": processing_class.pad_token_id}
-    generation = {**settings.to_dict(), "dtype": dtype, **tokens}
-    key = {**key, "prompt_format": prompt_format.to_dict(), "generation": generation}
+    ends = end_ids(loaded, processing_class) if loaded is not None else _source_ends(str(model), processing_class)
+    generation = {**settings.to_dict(), "dtype": dtype, "eos": ends}
+    tokenizer = tokenizer_key(processing_class)
+    key = {**key, "tokenizer": tokenizer, "prompt_format": prompt_format.to_dict(), "generation": generation}
     store = AnswerStore(key, store_dir)
     missing = store.missing(prompts)
     if missing:
         loaded = _load(str(model)) if loaded is None else loaded
-        off = loaded.disable_adapter() if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
+        off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
         bar = tqdm(total=len(missing), desc=description, unit="facts", disable=None, leave=False)
         start = time.perf_counter()
         with off, bar:

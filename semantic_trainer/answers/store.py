@@ -59,12 +59,33 @@ def split_adapter(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict
     return base, adapter
 
 
+# What a model's config says of where it came from or how it is run, not of what it answers.
+_NOT_IN_KEY = ("_name_or_path", "transformers_version", "use_cache", "dtype", "torch_dtype", "architectures")
+
+
+def text_hash(value: object) -> str:
+    """sha256 of a value's JSON text, the first 32 hex digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
 def model_key(model: torch.nn.Module, adapter_on: bool = False) -> dict[str, str | None]:
-    """What a model's answers depend on: sha256 of its weights' bytes, and of its adapter's where it is on."""
+    """What a model's answers depend on: sha256 of its weights' bytes, its config, and its adapter where it is on."""
     base, adapter = split_adapter(model)
-    settings = {name: str(config.to_dict()) for name, config in getattr(model, "peft_config", {}).items()}
-    on = tensors_hash(adapter) + hashlib.sha256(repr(settings).encode()).hexdigest()[:16] if adapter_on else None
-    return {"weights": tensors_hash(base), "adapter": on}
+    config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_IN_KEY}
+    key = {"weights": tensors_hash(base), "config": text_hash(config), "adapter": None}
+    if adapter_on:
+        settings = {name: config.to_dict() for name, config in getattr(model, "peft_config", {}).items()}
+        active = getattr(model, "active_adapters", None)
+        key["adapter"] = f"{tensors_hash(adapter)} {text_hash([settings, active])}"
+    return key
+
+
+def tokenizer_key(processing_class: object) -> str:
+    """Hash of how a tokenizer splits texts, leaving out the padding and truncation of its last call."""
+    backend = getattr(processing_class, "backend_tokenizer", None)
+    if backend is None:
+        return text_hash([type(processing_class).__name__, processing_class.get_vocab()])
+    return text_hash({k: v for k, v in json.loads(backend.to_str()).items() if k not in ("padding", "truncation")})
 
 
 class AnswerStore:

@@ -1,5 +1,6 @@
 """One arm of a comparison: a fresh adapter, trained or gone on with, saved whole or not at all."""
 
+import json
 import logging
 import os
 import shutil
@@ -9,7 +10,6 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from ..facts.prompts import PromptFormat
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
@@ -57,7 +57,7 @@ def train_arm(
     trainer = SemanticWeightedTrainer(
         tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
     )
-    checkpoint = get_last_checkpoint(training_args.output_dir) if os.path.isdir(training_args.output_dir) else None
+    checkpoint = last_whole_checkpoint(Path(training_args.output_dir))
     if checkpoint:
         logger.info("%s: going on from %s", finished.name, Path(checkpoint).name)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -67,6 +67,20 @@ def train_arm(
     tuned.peft_config["default"].base_model_name_or_path = name
     save_adapter(tuned, finished)
     return tuned
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint whose last file, `trainer_state.json`, is whole; torn ones are deleted."""
+    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for checkpoint in steps:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            logger.warning("%s was cut short while it was written: deleted", checkpoint.name)
+            shutil.rmtree(checkpoint)
+        else:
+            return str(checkpoint)
+    return None
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:

@@ -16,6 +16,7 @@ from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .options import parse, read_fact_sets, resolve_format
+from .output import DISTANCES_FILE
 from .run import RunArguments
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     args, training_args = parse(argv, "distances", (RunArguments, SemanticTrainingArguments))
     facts = measure(args, training_args)
     described = describe_distances(facts)
-    path = save_figure(distance_histogram(facts), Path(training_args.output_dir) / "distances.png")
+    path = save_figure(distance_histogram(facts), Path(training_args.output_dir) / DISTANCES_FILE)
     show(facts, described)
     for warning in distance_warnings(described):
         logger.warning(warning)
@@ -59,6 +60,7 @@ def hardest(facts: Dataset, k: int = HARDEST) -> Dataset:
 def show(facts: Dataset, described: dict[str, object]) -> None:
     """Print shares and the hardest facts."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -72,6 +74,6 @@ def show(facts: Dataset, described: dict[str, object]) -> None:
     table = Table("distance", "weight", "prompt", "old answer", "target", title="Hardest by distance")
     for fact in hardest(facts):
         numbers = f"{fact['distance']:.3f}", f"{fact['weight']:.3f}"
-        table.add_row(*numbers, fact["prompt"], fact["old_answer"], fact["target"])
+        table.add_row(*numbers, *(escape(fact[name]) for name in ("prompt", "old_answer", "target")))
     console.print(shares)
     console.print(table)

@@ -11,6 +11,7 @@ SHOWN_FACTS = 5
 def main(argv: Sequence[str]) -> int:
     """Parse, check, print."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     (args,) = parse(argv, "facts", (FactsArguments,))
@@ -28,10 +29,10 @@ def main(argv: Sequence[str]) -> int:
     )
     relations = Table("relation", "facts")
     for relation, count in describe_relations(facts):
-        relations.add_row(relation, str(count))
+        relations.add_row(escape(relation), str(count))
     examples = Table("prompt", "target", "ground truth")
     for fact in facts.select(range(min(SHOWN_FACTS, len(facts)))):
-        examples.add_row(fact["prompt"], fact["target"], fact["ground_truth"] or "")
+        examples.add_row(*(escape(fact[name] or "") for name in ("prompt", "target", "ground_truth")))
     console.print(relations)
     console.print(examples)
     return 0

@@ -60,12 +60,16 @@ class ModelArguments:
 
 def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
     """Dataclass instances from `--config FILE.yaml` and the command line, which wins."""
+    import yaml
     from trl import TrlParser
 
     parser = TrlParser(types, prog=f"semantic-trainer {prog}")
     if "--config" in argv[-1:]:
         raise ValueError("`--config` needs a YAML file after it")
-    return parser.parse_args_and_config(argv)
+    try:
+        return parser.parse_args_and_config(argv)
+    except yaml.YAMLError as error:
+        raise ValueError(f"`--config` {argv[argv.index('--config') + 1]} is no YAML: {error}") from error
 
 
 def parse_columns(columns: Sequence[str] | None) -> dict[str, str] | None:

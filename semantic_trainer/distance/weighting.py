@@ -69,13 +69,16 @@ def semantic_weight(distance: Sequence[float] | np.ndarray, gamma: float = 1.0, 
 def control_lambda(weighting: Weighting, paper: np.ndarray, distance: np.ndarray, seed: int) -> np.ndarray:
     """Lambda under a control with the paper's mean (`constant`, `shuffled`, `inverse`), or a callable's."""
     if callable(weighting):
-        return check_numbers(weighting(distance), "weighting(distance)")
+        lam = check_numbers(weighting(distance), "weighting(distance)")
+        if lam.shape != distance.shape:
+            raise ValueError(f"`weighting` must give {len(distance)} lambdas, but its result has shape {lam.shape}")
+        return lam
     if weighting == "constant":
         return np.full_like(paper, paper.mean())
     if weighting == "shuffled":
         return np.random.default_rng(seed).permutation(paper)
     if weighting == "inverse":
-        flipped = 1.0 - paper
+        flipped = np.clip(1.0 - paper, 0.0, None)  # unclipped distances give lambdas above 1
         mean = flipped.mean()
         return flipped * (paper.mean() / mean) if mean > 0 else np.full_like(paper, paper.mean())
     return paper
@@ -107,13 +110,15 @@ def compute_weights(
     if weighting == "none" or len(distance) == 0:
         return np.ones(len(distance))
     lam = semantic_lambda(distance, clip)
+    if not np.isfinite(known_lambda) or known_lambda < 0:
+        raise ValueError(f"`known_lambda` must be a finite number of at least 0, but {known_lambda!r} was passed")
+    if known_lambda != 1.0 and known is None:
+        raise ValueError("`known_lambda` needs the columns `old_answer` and `target` to tell which facts are known.")
+    if callable(weighting):
+        lam = control_lambda(weighting, lam, distance, seed)
     if known_lambda != 1.0:
-        if known is None:
-            raise ValueError(
-                "`known_lambda` needs the columns `old_answer` and `target` to tell which facts are known."
-            )
-        lam = np.where(np.asarray(known, dtype=bool), check_gamma(known_lambda), lam)
-    return 1.0 + gamma * control_lambda(weighting, lam, distance, seed)
+        lam = np.where(np.asarray(known, dtype=bool), known_lambda, lam)
+    return 1.0 + gamma * (lam if callable(weighting) else control_lambda(weighting, lam, distance, seed))
 
 
 def known_facts(facts: Dataset) -> np.ndarray:

@@ -106,7 +106,9 @@ def _summary(table: dict[str, list], protocol: str, tuned: bool, seed: int) -> d
             "n": n,
             "protocol": "by definition: base against itself",
         }
-        return summary | {name: undefined(distance_protocol) for name in METRICS[3:]}
+        none = {"undefined": len(table["prompt"]), "signed_mean": None, "median": None}
+        summary |= {name: undefined(distance_protocol) for name in METRICS[3:]}
+        return summary | {"relative_deviation": summary["relative_deviation"] | none}
     moved = [
         v for v, away in zip(table["relative_deviation"], table["deviation"], strict=True) if away and v is not None
     ]

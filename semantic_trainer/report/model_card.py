@@ -47,7 +47,7 @@ def result_rows(summary: RunSummary) -> list[list[str]]:
 
 def _render(template: str, **values: object) -> str:
     environment = Environment(
-        loader=PackageLoader("semantic_trainer.report"), autoescape=select_autoescape(["html"]), trim_blocks=True
+        loader=PackageLoader("semantic_trainer.report"), autoescape=select_autoescape(["html.jinja"]), trim_blocks=True
     )
     return environment.get_template(template).render(**values)
 

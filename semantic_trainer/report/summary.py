@@ -59,7 +59,7 @@ class RunSummary:
         """Strict JSON: undefined numbers are null, never NaN."""
         plain = asdict(self)
         ordered = {"schema_version": plain.pop("schema_version"), **plain}
-        return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+        return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
 
     def save(self, folder: str | Path) -> Path:
         """Write `semantic_summary.json` into a run's folder, whole or not at all."""
@@ -84,6 +84,11 @@ class RunSummary:
                 f"{path} has schema_version {data.get('schema_version')}; this version reads {SCHEMA_VERSION}"
             )
         return cls(**data)
+
+
+def _plain(value: object) -> object:
+    """A numpy number as Python's, anything else JSON does not know as text."""
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def describe_environment() -> dict[str, object]:

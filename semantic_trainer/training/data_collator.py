@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from datasets import LargeList, List
 from torch.nn.utils.rnn import pad_sequence
 
 from .losses import IGNORED
@@ -16,6 +17,14 @@ def _holds_integers(value: object) -> bool:
     if isinstance(value, list):
         return bool(value) and isinstance(value[0], int)
     return getattr(value, "ndim", 0) == 1 and not torch.as_tensor(value).is_floating_point()
+
+
+def has_label_lists(dataset: object) -> bool:
+    """Whether a dataset, or any of a dict of them, has `labels` that are lists, one label a token."""
+    if isinstance(dataset, dict):
+        return any(map(has_label_lists, dataset.values()))
+    features = getattr(dataset, "features", None) or {}
+    return isinstance(features.get("labels"), (List, LargeList))
 
 
 @dataclass

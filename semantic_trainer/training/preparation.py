@@ -91,6 +91,8 @@ class Preparation:
 
     def _weigh(self, dataset: Dataset, facts: bool) -> Dataset:
         args, names = self.args, dataset.column_names
+        if "weight" in names and args.weighting != "column":
+            logger.info("the column `weight` is ignored: `distance` and gamma decide (weighting=%r)", args.weighting)
         if args.weighting == "column":
             if "weight" not in names:
                 raise ValueError(
@@ -103,10 +105,6 @@ class Preparation:
         elif args.weighting == "none":
             dataset = _replace(dataset, "weight", np.ones(len(dataset)))
         elif "distance" in names or facts:
-            if "weight" in names:
-                logger.info(
-                    "the column `weight` is ignored: `distance` and gamma decide (weighting=%r)", args.weighting
-                )
             dataset = dataset if "distance" in names else self._measure(dataset)
             gamma = 1.0 if args.gamma is None else args.gamma
             dataset = add_weights(dataset, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)

@@ -4,11 +4,12 @@ import inspect
 import logging
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers import modeling_utils as transformers_modeling
 
 from ..facts.prompts import PromptFormat
-from .data_collator import WEIGHT, FactCollator, WeightedCollator
+from .data_collator import WEIGHT, FactCollator, WeightedCollator, has_label_lists
 from .losses import left_padded_positions, predicting_positions, weighted_nll_sum
 from .preparation import Preparation
 from .training_args import SemanticTrainingArguments
@@ -64,25 +65,33 @@ class SemanticWeightedTrainer(Trainer):
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would replace the weighted loss. Leave it out, or use Trainer.")
-        prepare = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)
+        self._preparation = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)
         if train_dataset is not None:
-            self.train_dataset = prepare.train(train_dataset)
-        self.eval_dataset = prepare.eval(eval_dataset)
-        self.prompt_format = prepare.prompt_format
-        self.weighted, self.weight_statistics = prepare.weighted, prepare.statistics
-        if data_collator is None and "labels" in (getattr(self.train_dataset, "column_names", None) or ()):
+            self.train_dataset = self._preparation.train(train_dataset)
+        self.eval_dataset = self._preparation.eval(eval_dataset)
+        self.prompt_format = self._preparation.prompt_format
+        self.weighted, self.weight_statistics = self._preparation.weighted, self._preparation.statistics
+        if data_collator is None and any(map(has_label_lists, (self.train_dataset, self.eval_dataset))):
             self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0)
         if self.weighted:
             self.data_collator = WeightedCollator(self.data_collator)
             self.loss_is_scaled_for_ga = True
             logger.info("weights: %s", {name: round(value, 4) for name, value in self.weight_statistics.items()})
-        self._clipped_steps = self._steps = 0
         self._warn_about_half_precision()
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         if self.weighted and WEIGHT not in self._signature_columns:
             self._signature_columns.append(WEIGHT)
+
+    def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
+        """As the parent; a dataset of facts is tokenised first."""
+        facts = None if isinstance(eval_dataset, str) else eval_dataset
+        return super().get_eval_dataloader(eval_dataset if facts is None else self._preparation.eval(facts))
+
+    def get_test_dataloader(self, test_dataset: object) -> DataLoader:
+        """As the parent; a dataset of facts is tokenised first."""
+        return super().get_test_dataloader(self._preparation.eval(test_dataset))
 
     def compute_loss(
         self,
@@ -145,14 +154,20 @@ class SemanticWeightedTrainer(Trainer):
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
         norm = super()._clip_grad_norm(model)
-        self._steps += 1
-        self._clipped_steps += int(norm > self.args.max_grad_norm)
+        counts = self._clip_counts()
+        counts["steps"] += 1
+        counts["clipped"] += int(norm > self.args.max_grad_norm)
         return norm
+
+    def _clip_counts(self) -> dict[str, int]:
+        """Steps and clipped steps of this training, kept in the state so that they outlive a resume."""
+        return self.state.stateful_callbacks.setdefault(type(self).__name__, {"steps": 0, "clipped": 0})
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the parent, with the share of clipped steps so far and, once, the weighting statistics."""
-        if "loss" in logs and self._steps:
-            logs = {**logs, "clipped_steps": self._clipped_steps / self._steps}
+        counts = self._clip_counts()
+        if "loss" in logs and counts["steps"]:
+            logs = {**logs, "clipped_steps": counts["clipped"] / counts["steps"]}
             if self.weight_statistics and not any("weight/mean" in entry for entry in self.state.log_history):
                 logs |= self.weight_statistics
         super().log(logs, start_time)

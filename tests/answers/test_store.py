@@ -44,12 +44,12 @@ def test_answers_live_in_the_cache_by_default(cache: Path, monkeypatch: pytest.M
     assert cache_dir() == Path.home() / ".cache" / "semantic-trainer"
 
 
-@pytest.mark.parametrize("bytes_kept", [0, 1, 40, -1, -30])
+@pytest.mark.parametrize("bytes_kept", [0, 1, 40, -2, -30])
 def test_a_torn_last_chunk_is_dropped_and_said(
     bytes_kept: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     last = sorted(filled(tmp_path).folder.glob("chunk-*"))[-1]
-    last.write_bytes(last.read_bytes()[:bytes_kept] if bytes_kept != -1 else last.read_bytes()[:-2])
+    last.write_bytes(last.read_bytes()[:bytes_kept])
     with caplog.at_level(logging.WARNING):
         again = AnswerStore(KEY, tmp_path)
     assert again.answers == dict(FIRST)
@@ -138,7 +138,6 @@ def test_the_key_changes_with_the_adapter(adapted: PeftModel) -> None:
     assert model_key(adapted, adapter_on=True) != on
 
 
-@pytest.mark.xfail(strict=True, reason="the key has all adapters, but not which of them is active")
 def test_the_key_changes_with_the_active_adapter(adapted: PeftModel) -> None:
     adapted.add_adapter("other", LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
     first = model_key(adapted, adapter_on=True)
@@ -146,7 +145,6 @@ def test_the_key_changes_with_the_active_adapter(adapted: PeftModel) -> None:
     assert model_key(adapted, adapter_on=True) != first
 
 
-@pytest.mark.xfail(strict=True, reason="the key has the weights alone, not what the config does with them")
 def test_the_key_changes_with_the_config(model: LlamaForCausalLM) -> None:
     config = copy.deepcopy(model.config)
     config.rms_norm_eps = 0.5

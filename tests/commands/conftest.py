@@ -21,6 +21,12 @@ def single_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals are tested elsewhere."""
+    monkeypatch.setattr("semantic_trainer.evaluation.statistics.RESAMPLES", 100)
+
+
 @pytest.fixture(scope="session")
 def model_dir(
     _tiny_llama: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
@@ -31,7 +37,7 @@ def model_dir(
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rows() -> list[dict]:
     return [
         {
@@ -61,15 +67,14 @@ def facts_file(rows: list[dict], write_rows: Callable) -> Path:
     return write_rows(rows)
 
 
-@pytest.fixture
-def options(facts_file: Path, model_dir: Path, tmp_path: Path) -> dict[str, object]:
+def run_options(facts: Path, model: Path, out: Path) -> dict[str, object]:
     """Options of a run that takes about two seconds."""
     return {
-        "facts": [str(facts_file)],
-        "model": str(model_dir),
+        "facts": [str(facts)],
+        "model": str(model),
         "dtype": "float32",
-        "output_dir": str(tmp_path / "out"),
-        "max_new_tokens": 10,
+        "output_dir": str(out),
+        "max_new_tokens": 9,
         "num_train_epochs": 2,
         "per_device_train_batch_size": 4,
         "learning_rate": 0.01,
@@ -82,23 +87,40 @@ def options(facts_file: Path, model_dir: Path, tmp_path: Path) -> dict[str, obje
     }
 
 
+def to_argv(command: str, options: dict[str, object], *flags: str) -> list[str]:
+    out = [command]
+    for name, value in options.items():
+        if value is not None:
+            out += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    return [*out, *flags]
+
+
+@pytest.fixture
+def options(facts_file: Path, model_dir: Path, tmp_path: Path) -> dict[str, object]:
+    return run_options(facts_file, model_dir, tmp_path / "out")
+
+
 @pytest.fixture
 def argv(options: dict[str, object]) -> Callable[..., list[str]]:
     """`["run", "--facts", ...]`; an option of None is left out."""
-
-    def make(command: str = "run", *flags: str, **more: object) -> list[str]:
-        out = [command]
-        for name, value in {**options, **more}.items():
-            if value is not None:
-                out += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
-        return [*out, *flags]
-
-    return make
+    return lambda command="run", *flags, **more: to_argv(command, {**options, **more}, *flags)
 
 
 @pytest.fixture
 def call(argv: Callable) -> Callable[..., int]:
-    def run(command: str = "run", *flags: str, **more: object) -> int:
-        return main(argv(command, *flags, **more))
+    return lambda command="run", *flags, **more: main(argv(command, *flags, **more))
 
-    return run
+
+@pytest.fixture(scope="session")
+def unbroken(rows: list[dict], model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """facts.parquet of a run that nobody disturbed; its stored answers are of no help to others."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    facts = folder / "facts.jsonl"
+    facts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEMANTIC_TRAINER_CACHE", str(folder / "cache"))
+        torch.set_num_threads(1)
+        assert main(to_argv("run", run_options(facts, model_dir, folder / "out"))) == 0
+        torch.set_num_threads(threads)
+    return (folder / "out" / "facts.parquet").read_bytes()

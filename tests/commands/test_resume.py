@@ -1,6 +1,5 @@
 """ctrl-C and kills: what `--resume` makes of what is left."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +10,10 @@ from semantic_trainer.commands import arms, run
 from semantic_trainer.training.trainer import SemanticWeightedTrainer
 
 
-@pytest.fixture
-def unbroken(call: Callable, tmp_path: Path) -> bytes:
-    """facts.parquet of a run nobody disturbed; its stored answers are of no help to the next."""
-    assert call(output_dir=str(tmp_path / "unbroken")) == 0
-    shutil.rmtree(tmp_path / "cache")
-    return (tmp_path / "unbroken" / "facts.parquet").read_bytes()
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take a third of a run's time and are tested elsewhere."""
+    monkeypatch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
 
 
 class Interrupt(TrainerCallback):
@@ -39,7 +36,7 @@ def interrupt_training(patch: pytest.MonkeyPatch, arm: str, step: int) -> None:
     patch.setattr(arms, "SemanticWeightedTrainer", Interrupted)
 
 
-@pytest.mark.parametrize(("arm", "step"), [("plain", 0), ("plain", 4), ("weighted", 3)])
+@pytest.mark.parametrize(("arm", "step"), [("plain", 4), ("weighted", 3)])
 def test_interrupted_in_training(
     arm: str, step: int, unbroken: bytes, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -52,7 +49,7 @@ def test_interrupted_in_training(
     assert (tmp_path / "out" / "facts.parquet").read_bytes() == unbroken
 
 
-@pytest.mark.parametrize("nth", [0, 1, 2], ids=["before", "plain", "weighted"])
+@pytest.mark.parametrize("nth", [1], ids=["plain"])
 def test_interrupted_in_evaluation(
     nth: int, unbroken: bytes, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +81,6 @@ def test_interrupted_while_writing(
     assert (tmp_path / "out" / "facts.parquet").read_bytes() == unbroken
 
 
-@pytest.mark.xfail(strict=True, reason="the newest checkpoint is taken even where a kill left it half written")
 def test_a_checkpoint_torn_by_a_kill(
     unbroken: bytes, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,14 +103,12 @@ def hint_after_an_interrupt(call: Callable, monkeypatch: pytest.MonkeyPatch, cap
     return line.partition("go on with: ")[2]
 
 
-@pytest.mark.xfail(strict=True, reason="the command that is printed keeps --overwrite, which --resume excludes")
 def test_the_hint_leaves_overwrite_out(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     hint = hint_after_an_interrupt(call, monkeypatch, capsys, "--overwrite")
     assert hint.endswith("--resume")
     assert "--overwrite" not in hint
 
 
-@pytest.mark.xfail(strict=True, reason="the command that is printed is joined without quoting")
 def test_the_hint_can_be_pasted(call: Callable, argv: Callable, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     import shlex
 
@@ -122,13 +116,12 @@ def test_the_hint_can_be_pasted(call: Callable, argv: Callable, monkeypatch: pyt
     assert shlex.split(hint) == ["semantic-trainer", *argv(shots=["Who is it? => Me"]), "--resume"]
 
 
-@pytest.mark.xfail(strict=True, reason="only the files' names are compared, not what they hold")
 def test_changed_facts_are_refused(
     rows: list[dict], write_rows: Callable, call: Callable, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     with monkeypatch.context() as patch:
-        interrupt_training(patch, "weighted", 1)
-        assert call() == 130
+        interrupt_training(patch, "plain", 1)
+        assert call(num_train_epochs=1) == 130
     write_rows([{**row, "target": "Vienna"} for row in rows])
-    assert call("run", "--resume") == 2
+    assert call("run", "--resume", num_train_epochs=1) == 2
     assert "facts" in capsys.readouterr().err

@@ -100,9 +100,7 @@ def test_a_finished_run_in_its_folder(
     assert (out / "facts.parquet").read_bytes() != table
 
 
-def test_resume_on_an_empty_folder_starts_afresh(
-    call: Callable, out: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_resume_on_an_empty_folder_starts_afresh(call: Callable, out: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert call("run", "--resume", num_train_epochs=1) == 0
     assert "starting afresh" in caplog.text
     assert (out / "semantic_summary.json").exists()
@@ -164,7 +162,6 @@ def test_a_config_that_is_not_there(capsys: pytest.CaptureFixture) -> None:
     assert "nowhere.yaml" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(strict=True, reason="yaml.YAMLError is none of the user's errors and keeps its traceback")
 def test_a_config_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("gamma: [1\nfacts: x")

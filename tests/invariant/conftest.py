@@ -92,9 +92,7 @@ def gradients(arguments: Callable) -> Callable[..., dict[str, torch.Tensor]]:
     def first(kind: type[Trainer], model: torch.nn.Module, data: Dataset, collator=None, **options) -> dict:
         recorder = GradientRecorder()
         fixed = {"max_steps": 1, "max_grad_norm": 0.0, "train_sampling_strategy": "sequential"}
-        trainer = kind(
-            model, arguments(**{**fixed, **options}), collator, train_dataset=data, callbacks=[recorder]
-        )
+        trainer = kind(model, arguments(**{**fixed, **options}), collator, train_dataset=data, callbacks=[recorder])
         trainer.train()
         return recorder.steps[0]
 

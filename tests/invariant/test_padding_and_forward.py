@@ -21,7 +21,11 @@ def left_padded(features: list[dict]) -> dict[str, torch.Tensor]:
 
     for feature in features:
         feature["attention_mask"] = [1] * len(feature["input_ids"])
-    return {"input_ids": pad("input_ids", 0), "labels": pad("labels", -100), "attention_mask": pad("attention_mask", 0)}
+    return {
+        "input_ids": pad("input_ids", 0),
+        "labels": pad("labels", -100),
+        "attention_mask": pad("attention_mask", 0),
+    }
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def runs(model: torch.nn.Module, rows: Callable, arguments: Callable, lora: Call
     """(weights, log history) of ten steps, in one go or in two."""
     data: Dataset = rows(7)
 
-    def run(name: str, stop: int | None) -> tuple[dict, list[dict]]:
+    def run(name: str, stop: int | None, norm: float = 5.0) -> tuple[dict, list[dict]]:
         def trainer(callbacks: list) -> SemanticWeightedTrainer:
             args = arguments(
                 output_dir=str(tmp_path / name),
@@ -35,7 +35,7 @@ def runs(model: torch.nn.Module, rows: Callable, arguments: Callable, lora: Call
                 save_strategy="steps",
                 save_steps=5,
                 warmup_steps=2,
-                max_grad_norm=5.0,
+                max_grad_norm=norm,
                 lr_scheduler_type="cosine",
             )
             tuned = lora(copy.deepcopy(model), dropout=0.1)
@@ -68,9 +68,10 @@ def test_weight_statistics_are_logged_once_over_a_resume(runs: Callable) -> None
     assert sum("weight/mean" in entry for entry in log) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the counts of clipped steps start again at 0 after a resume")
 def test_clipped_share_survives_a_resume(runs: Callable) -> None:
-    _, log = runs("unbroken", None)
-    _, resumed_log = runs("resumed", 5)
+    _, log = runs("first", None)
+    norm = sorted(entry["grad_norm"] for entry in log)[5]  # clips about half the steps
+    _, log = runs("unbroken", None, norm)
+    _, resumed_log = runs("resumed", 5, norm)
     assert 0 < log[-1]["clipped_steps"] < 1
     assert resumed_log[-1]["clipped_steps"] == pytest.approx(log[-1]["clipped_steps"])

@@ -55,9 +55,7 @@ def test_all_ones_through_our_loss_give_the_stock_gradients(
     for kind in (Trainer, SemanticWeightedTrainer):
         fresh = copy.deepcopy(model)
         fresh = lora(fresh) if adapter else fresh
-        found.append(
-            gradients(kind, fresh, data, FactCollator(), weighting="none", gradient_accumulation_steps=4)
-        )
+        found.append(gradients(kind, fresh, data, FactCollator(), weighting="none", gradient_accumulation_steps=4))
     stock, ours = found
     assert stock.keys() == ours.keys()
     assert all(torch.equal(stock[name], ours[name]) for name in stock)

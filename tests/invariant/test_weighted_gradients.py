@@ -57,9 +57,7 @@ def test_doubling_a_weight_doubles_that_examples_gradient(
 ) -> None:
     def at(weights: list[float]) -> dict[str, torch.Tensor]:
         data = rows(3).add_column("weight", weights)
-        return gradients(
-            Weighted, copy.deepcopy(model), data, weighting="column", per_device_train_batch_size=3
-        )
+        return gradients(Weighted, copy.deepcopy(model), data, weighting="column", per_device_train_batch_size=3)
 
     without, once, twice = at([0.5, 0.0, 1.0]), at([0.5, 1.5, 1.0]), at([0.5, 3.0, 1.0])
     share = {name: once[name] - without[name] for name in once}

@@ -6,7 +6,7 @@ from datasets import Dataset
 from semantic_trainer.evaluation.evaluator import METRICS
 from semantic_trainer.report.summary import RunSummary, describe_distances
 
-PROMPTS = ["Who is <b>bold</b> & \"loud\"?", "What is a|b?", "Where is [/x]?"]
+PROMPTS = ['Who is <b>bold</b> & "loud"?', "What is a|b?", "Where is [/x]?"]
 
 
 @pytest.fixture

@@ -108,7 +108,6 @@ def test_the_page_is_whole_and_self_contained(page: str) -> None:
     assert "75.0 % [65.0, 85.0]" in page
 
 
-@pytest.mark.xfail(strict=True, reason="autoescape looks for .html, but the template ends in .html.jinja")
 def test_the_page_has_every_prompt_escaped(page: str, facts: Dataset) -> None:
     for prompt in facts["prompt"]:
         assert html.escape(prompt).replace("&quot;", "&#34;") in page

@@ -52,7 +52,6 @@ def test_nan_is_never_written(bad: float, summary: RunSummary, tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(strict=True, reason="default=str writes numpy numbers as strings")
 def test_numpy_numbers_stay_numbers(summary: RunSummary) -> None:
     summary.distances["mean"], summary.facts["taught"] = np.float32(0.5), np.int64(3)
     data = json.loads(summary.to_json())

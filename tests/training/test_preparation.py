@@ -162,8 +162,8 @@ def test_weighting_column_without_the_column(untouched: torch.nn.Module, tokens:
     "options",
     [
         {"gamma": 1.0},
-        pytest.param({"gamma": 0.0}, marks=pytest.mark.xfail(strict=True, reason="gamma 0 logs nothing")),
-        pytest.param({"weighting": "none"}, marks=pytest.mark.xfail(strict=True, reason="none replaces it silently")),
+        {"gamma": 0.0},
+        {"weighting": "none"},
     ],
 )
 def test_a_weight_column_is_ignored_with_a_log_line(
@@ -187,15 +187,15 @@ def test_bad_numbers_are_named_before_any_forward_pass(
         Weighted(untouched, arguments(weighting=weighting), train_dataset=data)
 
 
-def test_distances_that_are_texts_are_refused(untouched: torch.nn.Module, tokens: Dataset, arguments: Callable) -> None:
+def test_distances_that_are_texts_are_refused(
+    untouched: torch.nn.Module, tokens: Dataset, arguments: Callable
+) -> None:
     data = tokens.remove_columns("distance").add_column("distance", ["far"] * 5)
     with pytest.raises(ValueError, match=r"'distance' must hold numbers"):
         Weighted(untouched, arguments(), train_dataset=data)
 
 
-def test_a_prompt_longer_than_the_context(
-    untouched: torch.nn.Module, tokenizer: object, arguments: Callable
-) -> None:
+def test_a_prompt_longer_than_the_context(untouched: torch.nn.Module, tokenizer: object, arguments: Callable) -> None:
     facts = load_facts([{"prompt": "Who is it?", "target": "Rome"}, {"prompt": "x " * 600 + "?", "target": "Rome"}])
     with pytest.raises(ValueError, match=r"row 1 .*context 512.*Shorten"):
         Weighted(untouched, arguments(), train_dataset=facts, processing_class=tokenizer)

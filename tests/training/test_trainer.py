@@ -64,7 +64,6 @@ def test_a_weighted_run_with_another_collator_and_unused_columns_kept(
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="FactCollator leaves single labels out, where Trainer's collator keeps them")
 def test_a_classification_script_runs(options: dict) -> None:
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
@@ -152,7 +151,6 @@ def test_several_evaluation_sets_metrics_predictions_and_callbacks(
     assert np.isfinite(prediction.metrics["test_loss"])
 
 
-@pytest.mark.xfail(strict=True, reason="the collator is chosen from the training set's columns alone")
 def test_a_trainer_for_evaluation_only_pads_facts(
     model: torch.nn.Module, facts: Dataset, tokens: Dataset, tokenizer: object, arguments: Callable
 ) -> None:
@@ -161,11 +159,12 @@ def test_a_trainer_for_evaluation_only_pads_facts(
     assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="evaluate() and predict() tokenise only what __init__ was given")
 def test_facts_given_to_evaluate_are_tokenised(
     model: torch.nn.Module, facts: Dataset, tokens: Dataset, tokenizer: object, arguments: Callable
 ) -> None:
-    trainer = Weighted(model, arguments(gamma=1.0), train_dataset=tokens, eval_dataset=facts, processing_class=tokenizer)
+    trainer = Weighted(
+        model, arguments(gamma=1.0), train_dataset=tokens, eval_dataset=facts, processing_class=tokenizer
+    )
     assert trainer.evaluate(facts)["eval_loss"] == trainer.evaluate()["eval_loss"]
 
 

@@ -35,7 +35,9 @@ def test_refused(options: dict[str, object], words: list[str], tmp_path: Path) -
 
 
 def test_defaults_of_the_parent_are_unchanged(tmp_path: Path) -> None:
-    ours, stock = (kind(output_dir=str(tmp_path), use_cpu=True) for kind in (SemanticTrainingArguments, TrainingArguments))
+    ours, stock = (
+        kind(output_dir=str(tmp_path), use_cpu=True) for kind in (SemanticTrainingArguments, TrainingArguments)
+    )
     theirs = stock.to_dict()
     assert {name: value for name, value in ours.to_dict().items() if name in theirs} == theirs
     assert (ours.gamma, ours.weighting, ours.clip_distance, ours.known_lambda) == (None, "paper", True, 1.0)
