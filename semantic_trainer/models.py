@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from .files import cache_dir
+
 logger = logging.getLogger(__name__)
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
 DEFAULT_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -32,8 +34,6 @@ def resolve_model(model: str) -> str:
 
 
 def _default_model() -> Path:
-    from .answers.store import cache_dir
-
     folder = cache_dir() / "models" / "SmolLM2-135M-Instruct-q4_1"
     if (folder / "config.json").exists():
         return folder

@@ -3,34 +3,15 @@
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
+from ..files import cache_dir, write_atomically
 from .decoding import Answer
 
 logger = logging.getLogger(__name__)
-
-
-def cache_dir() -> Path:
-    """`$SEMANTIC_TRAINER_CACHE`, by default `~/.cache/semantic-trainer`."""
-    return Path(os.environ.get("SEMANTIC_TRAINER_CACHE") or Path.home() / ".cache" / "semantic-trainer").expanduser()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then `os.replace`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet
 from datasets import Dataset
 
-from ..answers.store import write_atomically
+from ..files import write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import draw_run
 from ..report.model_card import create_model_card, create_report, result_rows, write_text
@@ -92,7 +93,10 @@ class OutputFolder:
     def start(self) -> None:
         """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now."""
         if self.replaces:
-            shutil.rmtree(self.path)
+            old = self.path.with_name(f".{self.path.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(self.path, old)  # a kill while deleting leaves nothing half a run in the way
+            shutil.rmtree(old)
         write_text(self.path / CONFIG_FILE, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from datasets import Dataset
 from matplotlib.figure import Figure
 
-from ..answers.store import write_atomically
 from ..evaluation.statistics import score
+from ..files import write_atomically
 
 BINS = np.linspace(0.0, 1.2, 7)
 COLORS = {"before": "#7f7f7f", "plain": "#4477aa", "weighted": "#ee6677"}

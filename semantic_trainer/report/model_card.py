@@ -8,8 +8,8 @@ from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from ..answers.store import write_atomically
 from ..evaluation.evaluator import METRICS
+from ..files import write_atomically
 from .summary import RunSummary
 
 TITLES = {
@@ -85,7 +85,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         "card.md.jinja",
         metadata=data.to_yaml(),
         name=name,
-        base_model=base_model or summary.config["model"],
+        base_model=base_model or Path(summary.config["model"]).name,
         note=note,
         summary=summary,
         rows=result_rows(summary),

@@ -4,16 +4,16 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
 
-from ..answers.store import write_atomically
 from ..distance.weighting import known_facts
 from ..evaluation.evaluator import METRICS
+from ..files import write_atomically
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "semantic_summary.json"
@@ -83,6 +83,9 @@ class RunSummary:
             raise ValueError(
                 f"{path} has schema_version {data.get('schema_version')}; this version reads {SCHEMA_VERSION}"
             )
+        known = {f.name for f in fields(cls)}
+        if set(data) != known:
+            raise ValueError(f"{path} does not have the keys of a run's summary: {sorted(known ^ set(data))}")
         return cls(**data)
 
 

@@ -13,11 +13,12 @@ from datasets import Dataset, DatasetDict
 
 from ..answers import add_old_answers
 from ..answers.decoding import context_length
-from ..answers.store import model_key, write_atomically
+from ..answers.store import model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..facts.prompts import PromptFormat, check_shots, check_tokenizer, tokenize_facts
 from ..facts.schema import require_dataset, require_strings
+from ..files import write_atomically
 from .training_args import SemanticTrainingArguments, parse_shots
 
 logger = logging.getLogger(__name__)

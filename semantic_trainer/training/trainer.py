@@ -147,7 +147,7 @@ class SemanticWeightedTrainer(Trainer):
         """Divide by the step's target tokens; undo DDP's averaging, which the parent does in its own loss only."""
         if num_items is None:
             return total / keep.sum().clamp(min=1) / self.current_gradient_accumulation_steps
-        loss = total / num_items
+        loss = total / torch.as_tensor(num_items).clamp(min=1)  # a step may hold nothing but filling rows
         if self.args.average_tokens_across_devices:
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return loss

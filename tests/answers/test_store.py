@@ -12,7 +12,8 @@ from peft import LoraConfig, PeftModel
 from transformers import LlamaForCausalLM
 
 from semantic_trainer.answers.decoding import Answer
-from semantic_trainer.answers.store import AnswerStore, cache_dir, model_key, tensors_hash, write_atomically
+from semantic_trainer.answers.store import AnswerStore, model_key, tensors_hash
+from semantic_trainer.files import cache_dir, write_atomically
 
 KEY = {"weights": "abc", "generation": {"max_new_tokens": 32}}
 FIRST = [("A?", Answer(" Rome", False)), ("B?", Answer("\n“日本”\u2028\r x", True))]
