@@ -17,7 +17,7 @@ from ..answers.store import model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..facts.prompts import PromptFormat, check_shots, check_tokenizer, tokenize_facts
-from ..facts.schema import require_dataset, require_strings
+from ..facts.schema import require_dataset, require_strings, suggest
 from ..files import write_atomically
 from .training_args import SemanticTrainingArguments, parse_shots
 
@@ -57,8 +57,9 @@ class Preparation:
         if facts:
             dataset = self._tokenize(dataset, "train_dataset")
         elif "input_ids" not in names and not (self.own_collator and not self.args.remove_unused_columns):
+            near = "".join(suggest(name, names) for name in ("prompt", "target", "input_ids") if name not in names)
             raise ValueError(
-                f"`train_dataset` has the columns {dataset.column_names}, from which nothing can be trained. Give it "
+                f"`train_dataset` has the columns {dataset.column_names}, which cannot be trained on.{near} Give it "
                 "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
                 "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
             )
