@@ -131,14 +131,15 @@ def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tab
 
 def print_results(summary: RunSummary, folder: str) -> None:
     """The one table of a run, what was said before training, and where everything is."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{summary.facts['taught']} facts, 95 % intervals")
+    table = Table(title=f"{summary.facts['taught']} facts, 95 % intervals", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for run in summary.runs:
         table.add_column(run, justify="right")
-    for row in result_rows(summary):
+    for row in result_rows(summary, digits=0):
         table.add_row(*row)
     console = Console()
     console.print(table)

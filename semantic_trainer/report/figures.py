@@ -69,7 +69,8 @@ def distance_histogram(facts: Dataset) -> Figure:
     distance, known = np.asarray(facts["distance"][:]), known_facts(facts)
     edges = np.linspace(0.0, max(1.2, float(distance.max()) + 1e-9), 25)
     axes.hist([distance[~known], distance[known]], edges, stacked=True, color=["#4477aa", "#ccbb44"])
-    axes.legend([f"not known yet ({(~known).sum()})", f"known already ({known.sum()})"], frameon=False)
+    labels = [f"not known yet ({(~known).sum()})", f"known already ({known.sum()})"]
+    axes.legend(labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     axes.axvline(1.0, color="#999999", linewidth=1, linestyle="--")
     axes.set_ylabel("facts")
     return figure

@@ -22,8 +22,8 @@ TITLES = {
 }
 
 
-def format_score(score: Mapping[str, object], metric: str = "") -> str:
-    """`97.5 % [90.2, 99.6]`, as a plain ratio for relative deviation, or a dash where undefined.
+def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1) -> str:
+    """`97.5 % [90.2, 99.6]` with `digits` decimals in the interval; a plain ratio for relative deviation; a dash for null.
 
     Example:
         >>> format_score({"value": 0.5, "ci95": [0.25, 0.75]})
@@ -34,13 +34,13 @@ def format_score(score: Mapping[str, object], metric: str = "") -> str:
     if metric == "relative_deviation":
         return f"{score['value']:.2f} [{score['ci95'][0]:.2f}, {score['ci95'][1]:.2f}]"
     low, high = (100 * bound for bound in score["ci95"])
-    return f"{100 * score['value']:.1f} % [{low:.1f}, {high:.1f}]"
+    return f"{100 * score['value']:.1f} % [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def result_rows(summary: RunSummary) -> list[list[str]]:
-    """The one table of a run: a row a metric, a column a run."""
+def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:
+    """The one table of a run: a row a metric, a column a run; `digits` as in `format_score`."""
     return [
-        [TITLES[metric], *(format_score(metrics[metric], metric) for metrics in summary.runs.values())]
+        [TITLES[metric], *(format_score(metrics[metric], metric, digits) for metrics in summary.runs.values())]
         for metric in METRICS
     ]
 
