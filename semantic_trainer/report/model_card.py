@@ -23,7 +23,9 @@ TITLES = {
 
 
 def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1) -> str:
-    """`97.5 % [90.2, 99.6]` with `digits` decimals in the interval; a plain ratio for relative deviation; a dash for null.
+    """`97.5 % [90.2, 99.6]`, with `digits` decimals in the interval; relative deviation is a plain ratio.
+
+    An interval of one point (a value by definition) is left out, and a dash stands for null.
 
     Example:
         >>> format_score({"value": 0.5, "ci95": [0.25, 0.75]})
@@ -31,10 +33,10 @@ def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1)
     """
     if score["value"] is None:
         return "–"
-    if metric == "relative_deviation":
-        return f"{score['value']:.2f} [{score['ci95'][0]:.2f}, {score['ci95'][1]:.2f}]"
-    low, high = (100 * bound for bound in score["ci95"])
-    return f"{100 * score['value']:.1f} % [{low:.{digits}f}, {high:.{digits}f}]"
+    scale, unit, first, digits = (1, "", 2, 2) if metric == "relative_deviation" else (100, " %", 1, digits)
+    low, high = (scale * bound for bound in score["ci95"])
+    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
+    return f"{scale * score['value']:.{first}f}{unit}{interval}"
 
 
 def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:
