@@ -8,8 +8,8 @@ from semantic_trainer import load_facts
 COUNT, SEED = 30, 0
 HEAD = """# Thirty built-in facts
 
-Drawn at random (seed {seed}) by `make docs-sample`. Targets of `counterfactual` are false on purpose; `invented` is true
-by definition, about people, firms and products that do not exist.
+Drawn at random (seed {seed}) by `make docs-sample`. Targets of `counterfactual` are false on purpose; `invented` is
+true by definition, about people, firms and products that do not exist.
 
 """
 

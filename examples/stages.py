@@ -32,7 +32,7 @@ def main() -> None:
     facts = add_old_answers(facts, model, tokenizer, prompt_format)
     facts = add_distances(facts, EmbeddingTable.from_model(model), tokenizer, prompt_format)
     for fact in add_weights(facts, gamma=1.0):
-        print(f"{fact['distance']:.3f} {fact['weight']:.3f}  {fact['prompt']} {fact['old_answer']} -> {fact['target']}")
+        print(f"{fact['distance']:.3f} {fact['weight']:.3f} {fact['prompt']} {fact['old_answer']} -> {fact['target']}")
     trainer = SemanticWeightedTrainer(
         model=get_peft_model(model, LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM")),
         args=SemanticTrainingArguments("runs/stages", gamma=1.0, learning_rate=2e-3, max_steps=20, save_strategy="no"),
