@@ -1,6 +1,7 @@
 """Figures of a run, from its per-fact tables: distances before training, accuracy and deviation against distance."""
 
 import io
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,6 +62,34 @@ def share_against_distance(tables: Mapping[str, Dataset], column: str, label: st
     return figure
 
 
+def generality_by_relation(relations: Sequence[str | None], tables: Mapping[str, Dataset]) -> Figure:
+    """Mean generality of each relation, one mark a run, the least learnt at the top; few facts, no intervals.
+
+    Facts of one relation with exchanged answers interfere with each other (section 2.3 of the paper): here is where.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, relation in enumerate(relations):
+        groups[relation or "none"].append(i)
+    means = {
+        run: {name: score([rows[i] for i in group], "")["value"] for name, group in groups.items()}
+        for run, rows in ((run, table["generality"][:]) for run, table in tables.items())
+    }
+    first = next(iter(means.values()))
+    order = sorted((name for name in groups if first[name] is not None), key=first.get, reverse=True)
+    figure = Figure(figsize=(6.4, 1.2 + 0.22 * len(order)), dpi=150, layout="constrained", facecolor="white")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    for i, (run, found) in enumerate(means.items()):
+        y = np.arange(len(order)) + (i - (len(means) - 1) / 2) * 0.3
+        axes.scatter([found[name] for name in order], y, label=run, color=COLORS.get(run), s=25)
+    axes.set_yticks(range(len(order)), [f"{name} (n={len(groups[name])})" for name in order])
+    axes.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set(xlim=(-0.04, 1.04), xlabel="generality")
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(means))
+    return figure
+
+
 def distance_histogram(facts: Dataset) -> Figure:
     """Histogram of raw distances, known facts apart."""
     from ..distance.weighting import known_facts
@@ -92,4 +121,6 @@ def draw_run(folder: Path, facts: Dataset, tables: Mapping[str, Dataset]) -> lis
         "accuracy_against_distance.png": share_against_distance(tables, "knowledge_accuracy", "knowledge accuracy"),
         "deviation_against_distance.png": share_against_distance(tuned, "deviation", "share that moved away"),
     }
+    if any(map(len, tables["before"]["generality"][:])) and any(facts["relation"][:]):
+        figures["generality_by_relation.png"] = generality_by_relation(facts["relation"][:], tuned)
     return [save_figure(figure, folder / "figures" / name) for name, figure in figures.items()]
