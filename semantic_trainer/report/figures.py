@@ -121,6 +121,6 @@ def draw_run(folder: Path, facts: Dataset, tables: Mapping[str, Dataset]) -> lis
         "accuracy_against_distance.png": share_against_distance(tables, "knowledge_accuracy", "knowledge accuracy"),
         "deviation_against_distance.png": share_against_distance(tuned, "deviation", "share that moved away"),
     }
-    if any(map(len, tables["before"]["generality"][:])) and any(facts["relation"][:]):
+    if "relation" in facts.column_names and any(facts["relation"][:]):
         figures["generality_by_relation.png"] = generality_by_relation(facts["relation"][:], tuned)
     return [save_figure(figure, folder / "figures" / name) for name, figure in figures.items()]
