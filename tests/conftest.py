@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,8 +15,6 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-torch.set_num_threads(1)  # tiny models are fastest on one
 
 TEXTS = [
     "What is the capital of France? Paris Rome Berlin Madrid Lisbon",
@@ -49,6 +48,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stored answers of one test are not another's."""
     monkeypatch.setenv("SEMANTIC_TRAINER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    """One thread: tiny models are fastest so, and bitwise comparisons need one order of summation."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def byte_level_tokenizer() -> PreTrainedTokenizerFast:

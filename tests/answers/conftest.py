@@ -1,7 +1,7 @@
 """A model that answers variously, one whose answers are written beforehand, and an adapter that changes answers."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,15 +10,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 COUNTRIES = ("France", "Italy", "Spain", "Peru", "Chad", "Iran", "Malta", "Togo", "Cuba", "Oman", "Laos", "Mali")
 PROMPTS = [f"{head} {country}?" for country in COUNTRIES for head in ("Capital of", "Who rules the old city in")]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny matrices are faster on one thread, above all where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

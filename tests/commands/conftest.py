@@ -1,7 +1,7 @@
 """A tiny model on disk, a dozen facts on disk, and the command line as a function."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,14 +11,6 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from semantic_trainer.cli import main
 
 CITIES = ["Rome", "Berlin", "Paris", "Lisbon", "Madrid", "Oslo"]
-
-
-@pytest.fixture(autouse=True)
-def single_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """evaluate_facts on an adapter over a tiny Llama, checked by hand against its own table."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -16,14 +14,6 @@ COLUMNS = {
     *("paraphrase_answers", "locality_old_answers", "locality_new_answers", "distance", "new_distance"),
     *("knowledge_accuracy", "generality", "locality", "bad_case", "deviation", "relative_deviation"),
 }
-
-
-@pytest.fixture(autouse=True)
-def single_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

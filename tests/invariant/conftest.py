@@ -1,6 +1,6 @@
 """Shared by the invariants: ragged tokenised rows, one set of arguments, and gradients before clipping."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,6 @@ class GradientRecorder(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
         named = model.named_parameters()
         self.steps.append({name: p.grad.detach().clone() for name, p in named if p.grad is not None})
-
-
-@pytest.fixture(autouse=True)
-def single_thread() -> Iterator[None]:
-    """Bitwise comparisons need one order of summation; tiny models are faster so, too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -25,6 +25,11 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEMANTIC_TRAINER_CACHE", raising=False)
 
 
+@pytest.fixture(autouse=True)
+def threads() -> None:
+    """All threads: this model is not tiny."""
+
+
 @pytest.fixture(scope="module")
 def smollm2() -> tuple:
     return load_model(DEFAULT_MODEL, torch.float32)

@@ -1,6 +1,6 @@
 """Shared by the trainer's tests: arguments, tokenised rows, and a model that must not be called."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,15 +9,6 @@ from datasets import Dataset
 
 from semantic_trainer import tokenize_facts
 from semantic_trainer.training.training_args import SemanticTrainingArguments
-
-
-@pytest.fixture(autouse=True)
-def single_thread() -> Iterator[None]:
-    """Tiny models are faster on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
