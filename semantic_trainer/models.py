@@ -28,7 +28,8 @@ def resolve_model(model: str) -> str:
         return str(_default_model())
     if model.startswith("builtin:"):
         raise ValueError(f"`model` {model!r} is unknown; the built-in model is {DEFAULT_MODEL!r}.")
-    if (model.startswith((".", "/", "~")) or model.count("/") > 1) and not Path(model).expanduser().is_dir():
+    local = model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model.partition("/")[0]).is_dir()
+    if local and not Path(model).expanduser().is_dir():
         raise FileNotFoundError(f"`model` {model!r} is no folder. Give a local folder, a Hub id or {DEFAULT_MODEL!r}.")
     return str(Path(model).expanduser()) if model.startswith("~") else model
 
@@ -84,7 +85,8 @@ def choose_dtype(dtype: str, base_frozen: bool) -> torch.dtype:
     if dtype == "bfloat16" and not base_frozen:
         raise ValueError("`dtype=bfloat16` would train bfloat16 weights, which loses small updates. Use float32.")
     cuda = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    fast = cuda or (not torch.cuda.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    cpu = not torch.cuda.is_available() and torch.backends.mkldnn.is_available()
+    fast = cuda or (cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     chosen = torch.bfloat16 if dtype == "bfloat16" or (dtype == "auto" and base_frozen and fast) else torch.float32
     why = (
         "asked for" if dtype != "auto" else "frozen base" if chosen == torch.bfloat16 else "trained base or slow bf16"

@@ -9,8 +9,8 @@ from pathlib import Path
 from datasets import Dataset
 from tqdm.auto import tqdm
 
-from ..facts.prompts import PromptFormat, check_tokenizer
-from ..facts.schema import require_columns, require_dataset, require_strings
+from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
+from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
 from .decoding import Answer, GenerationSettings, end_ids, greedy_answers
 from .store import AnswerStore, model_key, tokenizer_key
 
@@ -118,11 +118,24 @@ def answer_prompts(
     return {prompt: store.answers[prompt] for prompt in prompts}
 
 
+def warn_about_long_targets(
+    targets: Sequence[str], processing_class: object, prompt_format: PromptFormat, max_new_tokens: int
+) -> None:
+    """Warn where a target comes within 8 tokens of `max_new_tokens`: its answer may be cut short."""
+    longest = max((len(ids) for ids in prompt_format.completion_ids(processing_class, targets)), default=0)
+    if longest > max_new_tokens - NEAR_LIMIT:
+        logger.warning(
+            "the longest target has %d tokens and max_new_tokens is %d: answers may be cut short; raise it",
+            longest,
+            max_new_tokens,
+        )
+
+
 def add_old_answers(
     facts: Dataset,
     model: object,
     processing_class: object,
-    prompt_format: PromptFormat | None = None,
+    prompt_format: PromptFormat | str | None = None,
     max_new_tokens: int = 32,
     batch_size: int = 32,
     dtype: str = "auto",
@@ -135,7 +148,7 @@ def add_old_answers(
 
     Args:
         facts: dataset with the text column `prompt`.
-        model: the base model; a `PeftModel` answers with its adapters off. A Hub id or a local folder is loaded only
+        model: the base model, or a local folder; a `PeftModel` answers with its adapters off. A Hub id is loaded only
             where answers are missing.
         prompt_format: `None` resolves `auto` from the prompts and the tokenizer.
         max_new_tokens: default 32 tokens, one number for a whole study; a warning where a target comes within 8 of it.
@@ -160,15 +173,9 @@ def add_old_answers(
     require_strings(facts, ("prompt",))
     check_tokenizer(processing_class)
     prompts = facts["prompt"][:]
-    form = prompt_format or PromptFormat.resolve("auto", prompts, processing_class)
+    form = as_prompt_format(prompt_format, prompts, processing_class)
     if "target" in facts.column_names:
-        longest = max((len(ids) for ids in form.completion_ids(processing_class, facts["target"][:])), default=0)
-        if longest > max_new_tokens - NEAR_LIMIT:
-            logger.warning(
-                "the longest target has %d tokens and max_new_tokens is %d: answers may be cut short; raise it",
-                longest,
-                max_new_tokens,
-            )
+        warn_about_long_targets(facts["target"][:], processing_class, form, max_new_tokens)
     settings = GenerationSettings(max_new_tokens, dtype)
     answers = answer_prompts(
         model,
@@ -185,7 +192,4 @@ def add_old_answers(
         "old_answer": [answers[prompt].text for prompt in prompts],
         "old_answer_truncated": [answers[prompt].truncated for prompt in prompts],
     }
-    facts = facts.remove_columns([name for name in new if name in facts.column_names])
-    for name, values in new.items():
-        facts = facts.add_column(name, values)
-    return facts
+    return replace_columns(facts, new)

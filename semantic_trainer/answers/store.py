@@ -41,12 +41,20 @@ def split_adapter(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict
 
 
 # What a model's config says of where it came from or how it is run, not of what it answers.
-_NOT_IN_KEY = ("_name_or_path", "transformers_version", "use_cache", "dtype", "torch_dtype", "architectures")
+_NOT_IN_KEY = (
+    *("_name_or_path", "transformers_version", "use_cache", "dtype", "torch_dtype", "architectures"),
+    *("pad_token_id", "bos_token_id", "eos_token_id"),  # Trainer aligns them with the tokenizer; EOS is in the key
+)
+_NOT_IN_ADAPTER_KEY = ("inference_mode", "base_model_name_or_path", "revision", "peft_version")
 
 
 def text_hash(value: object) -> str:
     """sha256 of a value's JSON text, the first 32 hex digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+    def plain(other: object) -> object:
+        return sorted(other) if isinstance(other, (set, frozenset)) else str(other)  # a set's order is not stable
+
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=plain).encode()).hexdigest()[:32]
 
 
 def model_key(model: torch.nn.Module, adapter_on: bool = False) -> dict[str, str | None]:
@@ -55,7 +63,10 @@ def model_key(model: torch.nn.Module, adapter_on: bool = False) -> dict[str, str
     config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_IN_KEY}
     key = {"weights": tensors_hash(base), "config": text_hash(config), "adapter": None}
     if adapter_on:
-        settings = {name: config.to_dict() for name, config in getattr(model, "peft_config", {}).items()}
+        settings = {
+            name: {k: v for k, v in config.to_dict().items() if k not in _NOT_IN_ADAPTER_KEY}
+            for name, config in getattr(model, "peft_config", {}).items()
+        }
         active = getattr(model, "active_adapters", None)
         key["adapter"] = f"{tensors_hash(adapter)} {text_hash([settings, active])}"
     return key
@@ -98,7 +109,7 @@ class AnswerStore:
             return {row["prompt"]: Answer(row["raw"], row["truncated"]) for row in rows}
         except (ValueError, KeyError, IndexError, TypeError) as error:
             logger.warning("stored answers: %s is torn (%s); its prompts are answered again", chunk.name, error)
-            chunk.unlink()
+            chunk.unlink(missing_ok=True)  # another process may have been first
             return {}
 
     def missing(self, prompts: Sequence[str]) -> list[str]:

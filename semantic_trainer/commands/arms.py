@@ -65,6 +65,7 @@ def train_arm(
     # Only now: under a Hub id PEFT would ask the Hub at every checkpoint whether the vocabulary has changed.
     name = DEFAULT_HUB_ID if args.model == DEFAULT_MODEL else args.model
     tuned.peft_config["default"].base_model_name_or_path = name
+    tuned.peft_config["default"].revision = args.revision
     save_adapter(tuned, finished)
     return tuned
 

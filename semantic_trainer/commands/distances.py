@@ -10,14 +10,14 @@ from datasets import Dataset
 from ..answers import add_old_answers
 from ..answers.decoding import context_length
 from ..distance.embedding import EmbeddingTable, add_distances
-from ..distance.weighting import add_weights, known_facts
+from ..distance.weighting import known_facts
 from ..models import choose_dtype, load_model
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .options import parse, read_fact_sets, resolve_format
 from .output import DISTANCES_FILE
-from .run import RunArguments
+from .run import ANSWER_DTYPE, RunArguments, check_arms, weigh
 
 logger = logging.getLogger(__name__)
 HARDEST = 10
@@ -38,15 +38,15 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(args: RunArguments, training_args: SemanticTrainingArguments) -> Dataset:
     """The facts with old answers, distances and weights."""
+    check_arms(training_args)
     facts, _ = read_fact_sets(args)
     model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
+    model.to(training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
-    facts = add_old_answers(
-        facts, model, tokenizer, form, training_args.max_new_tokens, training_args.answer_batch_size
-    )
-    facts = add_distances(facts, EmbeddingTable.from_model(model), tokenizer, form)
-    gamma = 1.0 if training_args.gamma is None else training_args.gamma
-    return add_weights(facts, gamma, known_lambda=training_args.known_lambda, clip=training_args.clip_distance)
+    table = EmbeddingTable.from_model(model)
+    size = training_args.answer_batch_size
+    facts = add_old_answers(facts, model, tokenizer, form, training_args.max_new_tokens, size, ANSWER_DTYPE)
+    return weigh(add_distances(facts, table, tokenizer, form), training_args)
 
 
 def hardest(facts: Dataset, k: int = HARDEST) -> Dataset:

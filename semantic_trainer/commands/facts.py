@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from ..facts.readers import describe_relations
-from .options import FactsArguments, parse, read_fact_sets
+from ..training.training_args import SemanticTrainingArguments
+from .options import parse, read_fact_sets
+from .run import RunArguments
 
 SHOWN_FACTS = 5
 
@@ -14,7 +16,7 @@ def main(argv: Sequence[str]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    (args,) = parse(argv, "facts", (FactsArguments,))
+    args, _ = parse(argv, "facts", (RunArguments, SemanticTrainingArguments))  # one YAML serves every command
     facts, check = read_fact_sets(args)
     console = Console()
     console.print(f"{check.n} facts read, {len(check.dropped)} to drop, {len(facts)} to teach", highlight=False)

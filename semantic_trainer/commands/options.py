@@ -2,18 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, fields
+from types import NoneType, UnionType
+from typing import get_args, get_origin, get_type_hints
 
 from datasets import Dataset
 
-from ..facts.prompts import PromptFormat, check_shots, tokenize_facts
+from ..facts.prompts import PromptFormat, check_shots, parse_shots, tokenize_facts
 from ..facts.readers import FORMATS, read_source, to_dataset
-from ..facts.schema import FactCheck, check_facts
+from ..facts.schema import FactCheck, check_facts, suggest
 from ..models import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass
@@ -35,9 +35,10 @@ class FactsArguments:
     facts_seed: int = field(default=42, metadata={"help": "Seeds the draw of NAME[k]."})
 
     def __post_init__(self) -> None:
-        if isinstance(self.facts, str):  # a YAML may name one set without making a list of it
-            self.facts = [self.facts]
-        if self.limit is not None and self.limit < 1:
+        for name in ("facts", "columns"):  # a YAML may name one without making a list of it
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, [getattr(self, name)])
+        if isinstance(self.limit, int) and self.limit < 1:
             raise ValueError(f"`limit` must be at least 1, but {self.limit} was passed")
 
 
@@ -63,13 +64,46 @@ def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
     import yaml
     from trl import TrlParser
 
-    parser = TrlParser(types, prog=f"semantic-trainer {prog}")
-    if "--config" in argv[-1:]:
+    parser = TrlParser(types, prog=f"semantic-trainer {prog}", allow_abbrev=False)
+    parser.error = _raise  # argparse would print every option first
+    argv = [part for option in argv for part in (option.split("=", 1) if option.startswith("--config=") else [option])]
+    config = argv[argv.index("--config") + 1 :][:1] if "--config" in argv else None
+    if config is not None and (not config or config[0].startswith("--")):
         raise ValueError("`--config` needs a YAML file after it")
     try:
-        return parser.parse_args_and_config(argv)
-    except yaml.YAMLError as error:
-        raise ValueError(f"`--config` {argv[argv.index('--config') + 1]} is no YAML: {error}") from error
+        *parsed, unknown = parser.parse_args_and_config(argv, return_remaining_strings=True)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"`--config` {config[0]} is no YAML: {error}") from error
+    if unknown:
+        name = next((part for part in unknown if part.startswith("--")), unknown[0]).lstrip("-").partition("=")[0]
+        known = [f.name for kind in types for f in fields(kind)]
+        raise ValueError(f"`{name}` is no option of {prog}.{suggest(name, known)} --help lists them all.")
+    for instance in parsed:
+        check_types(instance)
+    return tuple(parsed)
+
+
+def _raise(message: str) -> None:
+    raise ValueError(message)
+
+
+def check_types(arguments: object) -> None:
+    """Raise a `ValueError` where an option of ours, from a YAML say, is not of its type. Trainer checks its own."""
+    from transformers import TrainingArguments
+
+    theirs = TrainingArguments.__dataclass_fields__
+    for name, hint in get_type_hints(type(arguments)).items():
+        value = getattr(arguments, name, None)
+        if name in theirs or name not in type(arguments).__dataclass_fields__:
+            continue
+        allowed = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        number = float in allowed and isinstance(value, int) and not isinstance(value, bool)
+        right = type(value) in allowed or number or (name == "columns" and isinstance(value, dict))
+        if list in allowed and isinstance(value, list) and name != "shots":
+            right = all(isinstance(entry, str) for entry in value)
+        if not right:
+            names = " or ".join("nothing" if kind is NoneType else kind.__name__ for kind in allowed)
+            raise ValueError(f"`{name}` must be of type {names}, but {value!r} was passed")
 
 
 def parse_columns(columns: Sequence[str] | None) -> dict[str, str] | None:
@@ -105,8 +139,6 @@ def read_fact_sets(args: FactsArguments) -> tuple[Dataset, FactCheck]:
 
 def resolve_format(facts: Dataset, tokenizer: object, training_args: object, max_length: int | None) -> PromptFormat:
     """The run's prompt format, after every check that needs no forward pass."""
-    from ..training.training_args import parse_shots
-
     form = PromptFormat.resolve(
         training_args.prompt_format,
         facts["prompt"][:],

@@ -67,7 +67,10 @@ class OutputFolder:
         Raises:
             ValueError: it is in use and neither option was given, or it holds a run with other options.
         """
-        used = self.path.exists() and any(file.name != DISTANCES_FILE for file in self.path.iterdir())
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"`output_dir` {str(self.path)!r} is a file. Choose a folder.")
+        # A try that ended before its first answer leaves its options alone: nothing to go on with, nothing to lose.
+        used = self.path.exists() and {f.name for f in self.path.iterdir()} - {DISTANCES_FILE, CONFIG_FILE}
         ours = (self.path / CONFIG_FILE).exists()
         if not used:
             if resume:
@@ -83,12 +86,19 @@ class OutputFolder:
                 f"`output_dir` {str(self.path)!r} holds another run. Add --resume to go on with it, --overwrite to "
                 "delete it and start again, or choose another folder."
             )
-        held = json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8"))
-        differs = sorted(name for name in {*held, *self.config} if held.get(name) != self.config.get(name))
+        try:
+            held = dict(json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"`output_dir` {str(self.path)!r}: its {CONFIG_FILE} cannot be read ({error})") from error
+        # facts_hash says whether the facts are the same ones, by whatever path
+        differs = sorted(n for n in {*held, *self.config} - {"facts"} if held.get(n) != self.config.get(n))
         if differs:
             was = ", ".join(f"{name} (was {held.get(name)!r}, is {self.config.get(name)!r})" for name in differs[:5])
             raise ValueError(f"`output_dir` {str(self.path)!r} holds a run with other options: {was}.")
-        return RunSummary.load(self.path) if (self.path / SUMMARY_FILE).exists() else None
+        if not (self.path / SUMMARY_FILE).exists():
+            return None
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)  # left where the last step was interrupted
+        return RunSummary.load(self.path)
 
     def start(self) -> None:
         """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now."""

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
+from peft import get_peft_model
 from transformers import TrainingArguments
+from transformers.integrations import get_reporting_integration_callbacks
 
 from ..answers.decoding import context_length
 from ..answers.store import text_hash
@@ -18,15 +20,20 @@ from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
 from ..evaluation.evaluator import Evaluation, evaluate_facts
 from ..facts.prompts import PromptFormat
+from ..facts.schema import replace_columns
 from ..models import choose_dtype, load_model
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
-from .arms import train_arm
+from .arms import lora_config, train_arm
 from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
 from .output import OutputFolder, print_results, write_outputs
 
 logger = logging.getLogger(__name__)
-NOT_DECISIVE = ("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token")
+ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
+NOT_DECISIVE = (
+    *("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token"),
+    *("logging_steps", "logging_strategy", "logging_first_step", "save_total_limit"),
+)
 ALWAYS_SHOWN = (
     *(f.name for f in fields(SemanticTrainingArguments) if f.name not in TrainingArguments.__dataclass_fields__),
     *("learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size"),
@@ -68,7 +75,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     Raises:
         ValueError: nothing to teach, an `output_dir` in use, options that differ from the run to go on with.
     """
-    started = time.perf_counter()
+    started, environment = time.perf_counter(), describe_environment()
     check_arms(training_args)
     facts, check = read_fact_sets(args)
     config = run_config(args, training_args) | {"facts_hash": text_hash(facts.to_list())}
@@ -76,10 +83,15 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     finished = folder.prepare(args.resume, args.overwrite)
     if finished:
         return finished
-    model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
+    dtype = choose_dtype(args.dtype, base_frozen=True)
+    model, tokenizer = load_model(args.model, dtype, args.revision)
+    model.to(training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
-    folder.start()
     table = EmbeddingTable.from_model(model)
+    model = get_peft_model(
+        model, lora_config(args)
+    ).unload()  # an impossible adapter is refused before anything starts
+    folder.start()
 
     def evaluate(current: torch.nn.Module) -> Evaluation:
         return evaluate_facts(
@@ -90,6 +102,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
             table,
             training_args.max_new_tokens,
             training_args.answer_batch_size,
+            ANSWER_DTYPE,
             seed=training_args.seed,
         )
 
@@ -105,8 +118,9 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
         evaluations[arm] = evaluate(tuned)
         model = tuned.unload()
     summary = RunSummary(
-        config=folder.config | {"prompt_text": form.prompt_text("{prompt}"), "prompt_format": form.kind},
-        environment=describe_environment() | {"seconds": round(time.perf_counter() - started, 1)},
+        config=folder.config
+        | {"prompt_text": form.prompt_text("{prompt}"), "prompt_format": form.kind, "dtype": str(dtype)[6:]},
+        environment=environment | {"seconds": round(time.perf_counter() - started, 1)},
         facts={"read": check.n, **check.counts(), "dropped": len(check.dropped), "taught": len(facts)},
         distances=described,
         runs={name: evaluations[name].summary for name in RUNS},
@@ -116,11 +130,22 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
 
 
 def check_arms(training_args: SemanticTrainingArguments) -> None:
-    """Refuse a weighted arm that would be the plain one."""
+    """Refuse what `run` cannot do, before anything is loaded."""
     if training_args.gamma == 0.0 or training_args.weighting == "none":
         raise ValueError("`run` compares plain with weighted training; give `gamma` above 0 and a `weighting`.")
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
+    if training_args.per_device_train_batch_size < 1 or training_args.gradient_accumulation_steps < 1:
+        raise ValueError("`per_device_train_batch_size` and `gradient_accumulation_steps` must be at least 1")
+    if training_args.max_steps <= 0 and training_args.num_train_epochs <= 0:
+        raise ValueError("`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing to train")
+    for name, value in (("eval_strategy", "no"), ("load_best_model_at_end", False), ("push_to_hub", False)):
+        if getattr(training_args, name) != value:
+            raise ValueError(f"`{name}` has no effect in `run`, which evaluates both arms at their end. Leave it out.")
+    try:
+        get_reporting_integration_callbacks(training_args.report_to)
+    except RuntimeError as error:
+        raise ValueError(f"`report_to` names what is not installed: {error}") from error
 
 
 def run_config(args: RunArguments, training_args: SemanticTrainingArguments) -> dict[str, object]:
@@ -132,7 +157,7 @@ def run_config(args: RunArguments, training_args: SemanticTrainingArguments) -> 
         for name, value in training_args.to_dict().items()
         if name not in NOT_DECISIVE and (name in ALWAYS_SHOWN or value != defaults[name])
     }
-    return {**theirs, **ours}
+    return {**theirs, **ours, "gamma": 1.0 if training_args.gamma is None else training_args.gamma}
 
 
 def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArguments) -> Dataset:
@@ -142,8 +167,11 @@ def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArg
         "old_answer_truncated": before.table["new_answer_truncated"][:],
         "distance": before.table["distance"][:],
     }
-    for name, values in answers.items():
-        facts = facts.add_column(name, values)
+    return weigh(replace_columns(facts, answers), args)
+
+
+def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:
+    """The facts with the weights of the weighted arm."""
     gamma = 1.0 if args.gamma is None else args.gamma
     return add_weights(facts, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)
 

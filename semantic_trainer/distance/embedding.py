@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from ..facts.prompts import PromptFormat
-from ..facts.schema import require_columns, require_dataset, require_strings
+from ..facts.prompts import PromptFormat, as_prompt_format
+from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
 
 PAIRS_AT_A_TIME = 1024  # two float64 blocks of this many rows stay in the processor's cache
 
@@ -167,6 +167,7 @@ def add_distances(
     require_columns(facts, ("target",) if prompt_format else ("prompt", "target"))
     require_strings(facts, ("target",))
     require_columns(facts, ("old_answer",), hint="Add it with add_old_answers(facts, model, processing_class).")
-    form = prompt_format or PromptFormat.resolve("auto", facts["prompt"][:], processing_class)
+    prompts = facts["prompt"][:] if "prompt" in facts.column_names else []
+    form = as_prompt_format(prompt_format, prompts, processing_class)
     values = semantic_distance(facts["old_answer"][:], facts["target"][:], table, processing_class, form)
-    return facts.remove_columns([c for c in ("distance",) if c in facts.column_names]).add_column("distance", values)
+    return replace_columns(facts, {"distance": values})

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from datasets import Dataset
 
-from ..facts.prompts import cut
-from ..facts.schema import require_columns, require_dataset, show_rows, suggest
+from ..facts.cutting import strict
+from ..facts.schema import replace_columns, require_columns, require_dataset, show_rows, suggest
 
 WEIGHTINGS = ("paper", "constant", "shuffled", "inverse", "none", "column")
 Weighting = str | Callable[[np.ndarray], np.ndarray]
@@ -22,9 +22,13 @@ def check_gamma(gamma: float) -> float:
 def check_numbers(values: object, column: str) -> np.ndarray:
     """(N,) float64 of finite numbers of at least 0; a `ValueError` that names the column and the rows otherwise."""
     try:
+        if any(isinstance(value, str) for value in np.ravel(np.asarray(values, dtype=object))):
+            raise ValueError("texts were found")
         numbers = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"column {column!r} must hold numbers: {error}") from error
+    if numbers.ndim != 1:
+        raise ValueError(f"column {column!r} must hold one number a row, but its shape is {numbers.shape}")
     wrong = np.flatnonzero(~np.isfinite(numbers) | (numbers < 0)).tolist()
     if wrong:
         raise ValueError(
@@ -122,9 +126,10 @@ def compute_weights(
 
 
 def known_facts(facts: Dataset) -> np.ndarray:
-    """(N,) bool: the base model gives the target already, strictly (cut strings equal)."""
-    pairs = zip(facts["old_answer"][:], facts["target"][:], strict=True)
-    return np.fromiter((cut(old) == cut(target) for old, target in pairs), bool, len(facts))
+    """(N,) bool: the base model gives the target already, strictly (cut strings equal; aliases count)."""
+    aliases = facts["aliases"][:] if "aliases" in facts.column_names else [()] * len(facts)
+    rows = zip(facts["old_answer"][:], facts["target"][:], aliases, strict=True)
+    return np.fromiter((strict(old, target, also or ()) for old, target, also in rows), bool, len(facts))
 
 
 def add_weights(
@@ -158,7 +163,8 @@ def add_weights(
     require_columns(facts, ("distance",), hint="Add it with add_distances(facts, table, processing_class).")
     known = None
     if known_lambda != 1.0:
-        require_columns(facts, ("old_answer", "target"))
+        hint = "`known_lambda` needs it to tell which facts are known: add it with add_old_answers, or keep 1.0."
+        require_columns(facts, ("old_answer", "target"), hint=hint)
         known = known_facts(facts)
     weights = compute_weights(facts["distance"][:], gamma, weighting, known, known_lambda, clip, seed)
-    return facts.remove_columns([c for c in ("weight",) if c in facts.column_names]).add_column("weight", weights)
+    return replace_columns(facts, {"weight": weights})

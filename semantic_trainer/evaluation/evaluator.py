@@ -10,9 +10,10 @@ from datasets import Dataset
 
 from ..answers import answer_prompts
 from ..answers.decoding import Answer, GenerationSettings
+from ..answers.stage import warn_about_long_targets
 from ..distance.embedding import EmbeddingTable, semantic_distance
-from ..facts.prompts import PromptFormat
-from ..facts.schema import require_columns, require_dataset, require_strings
+from ..facts.prompts import PromptFormat, as_prompt_format
+from ..facts.schema import as_texts, require_columns, require_dataset, require_strings
 from .scores import bad_cases, deviates, relative_deviation, strict
 from .statistics import mean_score, score, undefined
 
@@ -33,7 +34,8 @@ class Evaluation:
 
     Attributes:
         summary: metric -> `{value, ci95, n, protocol}`; fractions in [0, 1]; `value` is `None` where undefined.
-            `relative_deviation` also has `undefined` (facts without an RD), `signed_mean` and `median`.
+            The three of deviation also have `truncated`, the share of new answers that max_new_tokens cut off;
+            `relative_deviation` also `undefined` (facts without an RD), `signed_mean` and `median`.
         table: one row a fact, with every answer and score.
     """
 
@@ -50,7 +52,16 @@ def protocol_name(prompt_format: PromptFormat, settings: GenerationSettings) -> 
 
 
 def _lists(facts: Dataset, column: str) -> list[list[str]]:
-    return [row or [] for row in facts[column][:]] if column in facts.column_names else [[]] * len(facts)
+    """A column of lists of texts; one text counts as a list of one, a missing column as empty lists."""
+    if column not in facts.column_names:
+        return [[]] * len(facts)
+    out = []
+    for i, row in enumerate(facts[column][:]):
+        try:
+            out.append(as_texts(row))
+        except ValueError as error:
+            raise ValueError(f"`facts` column {column!r}, row {i}: {error}") from error
+    return out
 
 
 def _score_table(
@@ -114,16 +125,37 @@ def _summary(table: dict[str, list], protocol: str, tuned: bool, seed: int) -> d
     ]
     defined = [v for v in table["relative_deviation"] if v is not None]
     away_in_bad = [[away] for away, bad in zip(table["deviation"], table["bad_case"], strict=True) if bad]
+    truncated = {"truncated": float(np.mean(table["new_answer_truncated"]))}
     return summary | {
-        "deviation": score([[v] for v in table["deviation"]], distance_protocol, seed),
-        "deviation_in_bad": score(away_in_bad, distance_protocol, seed),
+        "deviation": score([[v] for v in table["deviation"]], distance_protocol, seed) | truncated,
+        "deviation_in_bad": score(away_in_bad, distance_protocol, seed) | truncated,
         "relative_deviation": mean_score(moved, distance_protocol, seed)
+        | truncated
         | {
             "undefined": len(table["deviation"]) - len(defined),
             "signed_mean": float(np.mean(defined)) if defined else None,
             "median": float(np.median(defined)) if defined else None,
         },
     }
+
+
+def is_tuned(model: object) -> bool:
+    """Whether the model is a `PeftModel`, whose base is there to compare with.
+
+    Raises:
+        ValueError: an adapter was loaded into the model itself, which then cannot be told from its base.
+    """
+    if hasattr(model, "disable_adapter"):
+        return True
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise ValueError(
+            "`model` carries an adapter loaded into the model itself, so its base cannot be asked. Load it with "
+            "PeftModel.from_pretrained(base, adapter)."
+        )
+    logger.info(
+        "`model` is no PeftModel and counts as the base itself: locality is 1 by definition, deviation undefined"
+    )
+    return False
 
 
 def _all(groups: Iterable[Iterable[str]]) -> list[str]:
@@ -134,7 +166,7 @@ def evaluate_facts(
     model: object,
     processing_class: object,
     facts: Dataset,
-    prompt_format: PromptFormat | None = None,
+    prompt_format: PromptFormat | str | None = None,
     table: EmbeddingTable | None = None,
     max_new_tokens: int = 32,
     batch_size: int = 32,
@@ -172,9 +204,11 @@ def evaluate_facts(
     require_dataset(facts)
     require_columns(facts, ("prompt", "target"))
     require_strings(facts, ("prompt", "target"))
-    tuned = hasattr(model, "disable_adapter")
+    facts = facts.with_format(None)
+    tuned = is_tuned(model)
     prompts, unrelated = facts["prompt"][:], _all(_lists(facts, "locality_prompts"))
-    form = prompt_format or PromptFormat.resolve("auto", prompts, processing_class)
+    form = as_prompt_format(prompt_format, prompts, processing_class)
+    warn_about_long_targets(facts["target"][:], processing_class, form, max_new_tokens)
     table = table or EmbeddingTable.from_model(model)
     settings = GenerationSettings(max_new_tokens, dtype).resolve(model)
 

@@ -1,22 +1,12 @@
 """Scores of single answers, as pure functions of cut texts and distances."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
-from ..facts.prompts import cut
+from ..facts.cutting import strict
+
+__all__ = ["bad_cases", "deviates", "relative_deviation", "strict"]
 
 TOLERANCE = 1e-6
-
-
-def strict(answer: str, target: str, aliases: Iterable[str] = ()) -> bool:
-    """Whether the cut answer equals the cut target or one of its aliases (Eq. 2's indicator).
-
-    Example:
-        >>> strict(' "Rome".', "Rome"), strict("It is Rome", "Rome")
-        (True, False)
-    """
-    return cut(answer) in {cut(target), *map(cut, aliases)}
 
 
 def deviates(new: np.ndarray, old: np.ndarray) -> np.ndarray:

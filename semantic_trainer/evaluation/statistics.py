@@ -12,8 +12,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     """Wilson score interval of a proportion; at n = 0 a `ValueError`.
 
     Example:
-        >>> wilson_interval(5, 10)
-        (0.2366, 0.7634)
+        >>> [round(bound, 4) for bound in wilson_interval(5, 10)]
+        [0.2366, 0.7634]
     """
     if n < 1:
         raise ValueError(f"`n` must be at least 1, but {n} was passed")
@@ -60,7 +60,10 @@ def score(rows: Sequence[Sequence[float]], protocol: str, seed: int = 0) -> dict
         return undefined(protocol)
     means = np.array([row.mean() for row in facts])
     single = all(len(row) == 1 for row in facts) and bool(np.isin(means, (0.0, 1.0)).all())
-    interval = wilson_interval(int(means.sum()), len(means)) if single else bootstrap_interval(means, seed=seed)
+    flat = np.ptp(means) == 0  # a bootstrap of equal values would claim to be certain
+    interval = (
+        wilson_interval(round(means.sum()), len(means)) if single or flat else bootstrap_interval(means, seed=seed)
+    )
     return {"value": float(means.mean()), "ci95": list(interval), "n": len(means), "protocol": protocol}
 
 
@@ -69,7 +72,7 @@ def mean_score(values: Sequence[float] | np.ndarray, protocol: str, seed: int = 
     values = np.asarray(values, dtype=float)
     if not len(values):
         return undefined(protocol)
-    interval = list(bootstrap_interval(values, seed=seed))
+    interval = list(bootstrap_interval(values, seed=seed)) if len(values) > 1 else None
     return {"value": float(values.mean()), "ci95": interval, "n": len(values), "protocol": protocol}
 
 

@@ -7,43 +7,36 @@ from dataclasses import asdict, dataclass, field
 
 from datasets import Dataset
 
-from .schema import require_columns, require_dataset, require_strings, show_rows, suggest
+from .cutting import cut
+from .schema import replace_columns, require_columns, require_dataset, require_strings, show_rows, suggest
 
 logger = logging.getLogger(__name__)
-QUOTES = (('"', '"'), ("“", "”"), ("«", "»"))
 KINDS = ("auto", "chat", "question_answer", "cloze")
-Shots = Sequence[tuple[str, str]]
+ARROW = "=>"
+# Question/answer pairs, {question, answer} mappings, or "Question? => Answer" texts.
+Shots = Sequence[object]
 # Two unlike texts: what a chat template writes around both is what it writes around any prompt.
 _PROBES = ("Probe question one?", "and another, longer probe text")
 
 
-def _quoted(text: str, opening: str, closing: str) -> bool:
-    """Whether one pair of quotes stands around the whole: not so in `"Emma" and "Persuasion"`."""
-    if len(text) < 2 or not (text.startswith(opening) and text.endswith(closing)):
-        return False
-    inner = text[1:-1].strip()
-    return not {opening, closing} & set(inner) or _quoted(inner, opening, closing)
+def parse_shots(shots: Sequence[object] | str | None) -> tuple[tuple[str, str], ...]:
+    """`"Question? => Answer"` texts, `{question, answer}` mappings or pairs -> question/answer pairs.
 
-
-def cut(text: str) -> str:
-    """The part of an answer that is compared and embedded.
-
-    First non-blank line; then, until nothing changes: strip blanks, drop one final ".", drop a pair of quotes
-    (" “ ” « ») around the whole.
-
-    Example:
-        >>> cut('\\n "Washington D.C.". \\nIt is ...')
-        'Washington D.C'
+    Raises:
+        ValueError: an entry has no question or no answer.
     """
-    line = next((line for line in text.split("\n") if line.strip()), "").strip()
-    while True:
-        shorter = line.removesuffix(".").strip()
-        for opening, closing in QUOTES:
-            if _quoted(shorter, opening, closing):
-                shorter = shorter[1:-1].strip()
-        if shorter == line:
-            return line
-        line = shorter
+    pairs = []
+    for shot in [shots] if isinstance(shots, str) else shots or ():
+        if isinstance(shot, str):
+            question, _, answer = shot.rpartition(ARROW)
+        elif isinstance(shot, dict):
+            question, answer = shot.get("question") or "", shot.get("answer") or ""
+        else:
+            question, answer = shot if len(shot) == 2 else ("", "")
+        if not (str(question).strip() and str(answer).strip()):
+            raise ValueError(f'`shots` entry {shot!r} is not of the form "Question? {ARROW} Answer"')
+        pairs.append((str(question).strip(), str(answer).strip()))
+    return tuple(pairs)
 
 
 @dataclass(frozen=True)
@@ -86,8 +79,8 @@ class PromptFormat:
                 'Use prompt_format="question_answer" (or "auto").'
             )
         head = [{"role": "system", "content": system}] if system else []
-        for question, answer in shots:
-            head += [{"role": "user", "content": question.strip()}, {"role": "assistant", "content": answer.strip()}]
+        for question, answer in parse_shots(shots):
+            head += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         around = set()
         for probe in _PROBES:
             messages = [*head, {"role": "user", "content": probe}]
@@ -100,18 +93,19 @@ class PromptFormat:
                 'differ. Use prompt_format="question_answer".'
             )
         ((prefix, suffix),) = around
-        return cls("chat", prefix, suffix, special_tokens=False, shots=_pairs(shots))
+        return cls("chat", prefix, suffix, special_tokens=False, shots=parse_shots(shots))
 
     @classmethod
     def question_answer(cls, shots: Shots = ()) -> "PromptFormat":
         """`Question: ...`, newline, `Answer:`; for models without a chat template."""
-        head = "".join(f"Question: {q.strip()}\nAnswer: {a.strip()}\n\n" for q, a in shots)
-        return cls("question_answer", f"{head}Question: ", "\nAnswer:", " ", shots=_pairs(shots))
+        head = "".join(f"Question: {q}\nAnswer: {a}\n\n" for q, a in parse_shots(shots))
+        return cls("question_answer", f"{head}Question: ", "\nAnswer:", " ", shots=parse_shots(shots))
 
     @classmethod
     def cloze(cls, shots: Shots = ()) -> "PromptFormat":
         """The prompt as it stands, to be continued: `The capital of France is`."""
-        return cls("cloze", "".join(f"{q.strip()} {a.strip()}\n" for q, a in shots), "", " ", shots=_pairs(shots))
+        head = "".join(f"{q} {a}\n" for q, a in parse_shots(shots))
+        return cls("cloze", head, "", " ", shots=parse_shots(shots))
 
     @classmethod
     def resolve(
@@ -198,8 +192,22 @@ class PromptFormat:
         return out
 
 
-def _pairs(shots: Shots) -> tuple[tuple[str, str], ...]:
-    return tuple((str(question), str(answer)) for question, answer in shots)
+def as_prompt_format(
+    prompt_format: PromptFormat | str | None, prompts: Iterable[str], processing_class: object
+) -> PromptFormat:
+    """A `PromptFormat` as it is; the name of a kind, or `None` for `auto`, resolved from prompts and tokenizer.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(prompt_format, PromptFormat):
+        return prompt_format
+    if prompt_format is None or isinstance(prompt_format, str):
+        return PromptFormat.resolve(prompt_format or "auto", prompts, processing_class)
+    raise TypeError(
+        f"`prompt_format` must be a PromptFormat, one of {', '.join(KINDS)}, or None, but "
+        f"{type(prompt_format).__name__} was passed. Build one with PromptFormat.question_answer()."
+    )
 
 
 def _leading_special_ids(processing_class: object) -> list[int]:
@@ -245,7 +253,7 @@ def check_shots(prompt_format: PromptFormat, facts: Dataset) -> None:
 def tokenize_facts(
     facts: Dataset,
     processing_class: object,
-    prompt_format: PromptFormat | None = None,
+    prompt_format: PromptFormat | str | None = None,
     max_length: int | None = None,
 ) -> Dataset:
     """Add `input_ids`, `attention_mask` and `labels`: prompt, target as given, EOS; labels are -100 over the prompt.
@@ -273,7 +281,7 @@ def tokenize_facts(
     require_strings(facts, ("prompt", "target"))
     check_tokenizer(processing_class)
     prompts, targets = facts["prompt"][:], facts["target"][:]
-    form = prompt_format or PromptFormat.resolve("auto", prompts, processing_class)
+    form = as_prompt_format(prompt_format, prompts, processing_class)
     heads = form.prompt_ids(processing_class, prompts)
     tails = [ids + [processing_class.eos_token_id] for ids in form.completion_ids(processing_class, targets, prompts)]
     limit = max_length or processing_class.model_max_length
@@ -282,14 +290,11 @@ def tokenize_facts(
         longest = len(heads[long[0]]) + len(tails[long[0]])
         raise ValueError(
             f"`facts` {show_rows(long)} do(es) not fit: row {long[0]} has {longest} tokens, the context {limit}. "
-            "Shorten the prompt, or use fewer shots."
+            "Shorten prompt or target, or use fewer shots."
         )
     columns = {
         "input_ids": [head + tail for head, tail in zip(heads, tails, strict=True)],
         "attention_mask": [[1] * (len(head) + len(tail)) for head, tail in zip(heads, tails, strict=True)],
         "labels": [[-100] * len(head) + tail for head, tail in zip(heads, tails, strict=True)],
     }
-    facts = facts.remove_columns([name for name in columns if name in facts.column_names])
-    for name, values in columns.items():
-        facts = facts.add_column(name, values)
-    return facts
+    return replace_columns(facts, columns)

@@ -14,7 +14,18 @@ from pathlib import Path
 from datasets import Dataset
 
 from . import builtin
-from .schema import FACT_COLUMNS, FACT_FEATURES, FactCheck, check_facts, fact_id, half, show_rows, suggest
+from .schema import (
+    FACT_COLUMNS,
+    FACT_FEATURES,
+    FactCheck,
+    as_texts,
+    check_facts,
+    fact_id,
+    half,
+    meant,
+    show_rows,
+    suggest,
+)
 
 logger = logging.getLogger(__name__)
 Row = Mapping[str, object]
@@ -22,17 +33,21 @@ BUILTIN = "builtin:"
 NQ_PREFIX = "nq question: "
 
 
-def _texts(value: object) -> list[str]:
-    """A cell as a list of texts: None -> [], "a" -> ["a"], a list as it is."""
+def _first(value: object) -> str | None:
+    """The first text of a cell that may hold one or a list of them."""
+    texts = as_texts(value)
+    return texts[0] if texts else None
+
+
+def _hops(value: object) -> list[dict[str, str]]:
+    """A cell of `{prompt, answer}` questions."""
     if value is None:
         return []
-    values = [value] if isinstance(value, str) else list(value)
-    return [v for v in values if isinstance(v, str) and v.strip()]
-
-
-def _first(value: object) -> str | None:
-    texts = _texts(value)
-    return texts[0] if texts else None
+    if not isinstance(value, list) or not all(
+        isinstance(hop, dict) and {"prompt", "answer"} <= set(hop) for hop in value
+    ):
+        raise ValueError(f"must be a list of {{prompt, answer}}, but {value!r} was found")
+    return [{"prompt": hop["prompt"], "answer": hop["answer"]} for hop in value]
 
 
 def read_mend_zsre(row: Row) -> dict:
@@ -42,8 +57,8 @@ def read_mend_zsre(row: Row) -> dict:
         "target": row.get("alt"),
         "subject": row.get("subject"),
         "ground_truth": _first(row.get("answers")),
-        "paraphrases": _texts(row.get("rephrase")),
-        "locality_prompts": [p.removeprefix(NQ_PREFIX) for p in _texts(row.get("loc"))],
+        "paraphrases": as_texts(row.get("rephrase")),
+        "locality_prompts": [p.removeprefix(NQ_PREFIX) for p in as_texts(row.get("loc"))],
     }
 
 
@@ -57,7 +72,7 @@ def read_knowedit(row: Row) -> dict:
         "target": row.get("target_new"),
         "subject": row.get("subject"),
         "ground_truth": _first(row.get("ground_truth")),
-        "paraphrases": _texts(row.get("rephrase_prompt")),
+        "paraphrases": as_texts(row.get("rephrase_prompt")),
         "locality_prompts": [p["prompt"] for group in (row.get("locality") or {}).values() for p in group],
         "portability": [{"prompt": prompt, "answer": answer} for prompt, answer in hops if answer],
     }
@@ -66,8 +81,12 @@ def read_knowedit(row: Row) -> dict:
 def read_facts(row: Row) -> dict:
     """Our own columns; a text where a list belongs counts as a list of one."""
     fact = {name: row.get(name) for name in FACT_COLUMNS if name != "fact_id"}
-    lists = {name: _texts(fact[name]) for name in ("aliases", "paraphrases", "locality_prompts")}
-    return {**fact, **lists, "portability": list(fact["portability"] or ())}
+    for name in ("aliases", "paraphrases", "locality_prompts", "portability"):
+        try:
+            fact[name] = _hops(fact[name]) if name == "portability" else as_texts(fact[name])
+        except ValueError as error:
+            raise ValueError(f"column {name!r} {error}") from error
+    return fact
 
 
 FORMATS: dict[str, tuple[frozenset[str], Callable[[Row], dict]]] = {
@@ -87,12 +106,22 @@ def detect_format(keys: Iterable[str]) -> str:
     for name, (needed, _) in FORMATS.items():
         if needed <= set(keys):
             return name
-    near = "".join(suggest(name, keys) for name in ("prompt", "target") if name not in keys)
+    near = "".join(meant(name, keys) for name in ("prompt", "target") if name not in keys)
     needs = "; ".join(f"{name}: {', '.join(sorted(needed))}" for name, (needed, _) in FORMATS.items())
     raise ValueError(
         f"no known fact format has the columns {keys}.{near} Formats and the columns they need: {needs}. "
         "Map your own columns with columns={'prompt': 'your_column', 'target': 'your_other_column'}."
     )
+
+
+def _read_lines(text: str) -> list[object]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        try:
+            rows += [json.loads(line)] if line.strip() else []
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return rows
 
 
 def read_rows(path: Path) -> list[dict]:
@@ -108,9 +137,9 @@ def read_rows(path: Path) -> list[dict]:
         raise FileNotFoundError(f"`source` {str(path)!r} {what}. Give a file, or one of the built-in sets: {names}.")
     try:
         if path.suffix == ".json":
-            rows = json.loads(path.read_text(encoding="utf-8"))
+            rows = json.loads(path.read_text(encoding="utf-8-sig"))
         elif path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+            rows = _read_lines(path.read_text(encoding="utf-8-sig"))
         elif path.suffix == ".csv":
             import pandas
 
@@ -145,6 +174,14 @@ def _map_columns(rows: list[dict], columns: Mapping[str, str] | None) -> list[di
     return [{**row, **{ours: row.get(theirs) for ours, theirs in columns.items()}} for row in rows]
 
 
+def _read_row(read: Callable[[Row], dict], row: Row, number: int) -> dict:
+    try:
+        return {**read(row), "row": number}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__} {error}" if isinstance(error, (AttributeError, KeyError, TypeError)) else error
+        raise ValueError(f"row {number} (counted from 0) is not as its format says: {what}") from error
+
+
 def _check_text(facts: list[dict]) -> None:
     """`prompt` and `target` are texts; a blank target is `check_facts`'s business, a blank prompt is ours."""
     for column in ("prompt", "target"):
@@ -154,6 +191,14 @@ def _check_text(facts: list[dict]) -> None:
             raise ValueError(
                 f"column {column!r} must hold strings, but {show_rows(wrong)} hold(s) {type(value).__name__}, "
                 f"first {value!r}. Convert it to text before loading."
+            )
+    for column in ("subject", "relation", "ground_truth"):
+        wrong = [i for i, fact in enumerate(facts) if not isinstance(fact.get(column), (str, type(None)))]
+        if wrong:
+            value = facts[wrong[0]][column]
+            raise ValueError(
+                f"column {column!r} must hold strings or nothing, but {show_rows(wrong)} hold(s) "
+                f"{type(value).__name__}, first {value!r}. Convert it to text before loading."
             )
     blank = [i for i, fact in enumerate(facts) if not fact["prompt"].strip()]
     if blank:
@@ -189,9 +234,14 @@ def read_source(
     sample = None
     if isinstance(source, (str, Path)):
         name, sample = parse_source(str(source))
-        rows = read_rows(builtin.path(name.removeprefix(BUILTIN)) if name.startswith(BUILTIN) else Path(name))
+        builtin_set = name.startswith(BUILTIN)
+        rows = read_rows(builtin.path(name.removeprefix(BUILTIN)) if builtin_set else Path(name).expanduser())
     else:
         rows = list(source) if isinstance(source, list) else require_rows(source)
+        if not all(isinstance(row, Mapping) for row in rows):
+            raise TypeError(
+                "`source` as a list must hold one dict a fact. To read files, call load_facts once for each."
+            )
     rows = _map_columns(rows, columns)
     if format == "auto":
         format = detect_format(dict.fromkeys(key for row in rows for key in row))
@@ -202,7 +252,7 @@ def read_source(
     missing = sorted(needed - set().union(*rows))
     if missing:
         raise ValueError(f"format {format!r} needs the column(s) {missing}; found {list(rows[0])}.")
-    facts = [{**read(row), "row": i} for i, row in enumerate(rows)]
+    facts = [_read_row(read, row, i) for i, row in enumerate(rows)]
     _check_text(facts)
     if split is not None:
         if split not in ("dev", "test"):
@@ -234,7 +284,7 @@ def to_dataset(rows: list[dict], drop: Iterable[int] = (), check: FactCheck | No
             fact[name] = fact[name] or []
         fact["locality_prompts"] = [p for p in fact["locality_prompts"] if p not in taught[i]]
         kept.append(fact)
-    return Dataset.from_list(kept, features=FACT_FEATURES)
+    return Dataset.from_dict({name: [fact[name] for fact in kept] for name in FACT_COLUMNS}, features=FACT_FEATURES)
 
 
 def load_facts(
@@ -285,7 +335,10 @@ def load_facts(
         )
     for line in check.describe():
         logger.warning("facts: %s", line)
-    return to_dataset(rows, check.dropped, check)
+    facts = to_dataset(rows, check.dropped, check)
+    if not len(facts):
+        raise ValueError(f"no fact is left of {source!r}: {'; '.join(check.describe()) or 'there were no rows'}")
+    return facts
 
 
 def describe_relations(facts: Dataset) -> list[tuple[str, int]]:

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
+from .cutting import cut
+
 STRING = Value("string")
 FACT_FEATURES = Features(
     {
@@ -54,6 +56,26 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
+def meant(name: str, found: Iterable[str]) -> str:
+    """` Is 'tagret' meant as 'target'?` for a column that is missing, or an empty string."""
+    near = get_close_matches(name, [str(f) for f in found], n=1, cutoff=0.6)
+    return f" Is {near[0]!r} meant as {name!r}?" if near else ""
+
+
+def as_texts(value: object) -> list[str]:
+    """A cell as a list of texts: `None` -> [], `"a"` -> ["a"], a list as it is, blank entries left out.
+
+    Raises:
+        ValueError: it is neither, or the list holds something else than texts.
+    """
+    if value is None:
+        return []
+    values = [value] if isinstance(value, str) else value
+    if not isinstance(values, (list, tuple)) or not all(isinstance(v, (str, type(None))) for v in values):
+        raise ValueError(f"must be a text or a list of texts, but {value!r} was found")
+    return [v for v in values if v and v.strip()]
+
+
 def require_dataset(dataset: object, argument: str = "facts") -> Dataset:
     """`dataset` itself, or a `TypeError` that says how to get a `datasets.Dataset` from what was passed."""
     if isinstance(dataset, Dataset):
@@ -77,9 +99,17 @@ def require_columns(dataset: Dataset, columns: Iterable[str], argument: str = "f
     found = dataset.column_names
     missing = [c for c in columns if c not in found]
     if missing:
-        near = "".join(suggest(c, [f for f in found if f not in FACT_COLUMNS]) for c in missing)
+        near = "".join(meant(c, [f for f in found if f not in FACT_COLUMNS]) for c in missing)
         fix = hint or "Rename it, or read the file with load_facts(..., columns={'prompt': 'your_column'})."
         raise ValueError(f"`{argument}` has no column {', '.join(map(repr, missing))}; found {found}.{near} {fix}")
+
+
+def replace_columns(dataset: Dataset, columns: Mapping[str, object]) -> Dataset:
+    """The dataset with columns added, or replaced where they are there already."""
+    dataset = dataset.remove_columns([name for name in columns if name in dataset.column_names])
+    for name, values in columns.items():
+        dataset = dataset.add_column(name, values)
+    return dataset
 
 
 def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "facts") -> None:
@@ -92,7 +122,7 @@ def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "f
                 f"`{argument}` column {column!r} must hold strings, but {show_rows(wrong)} hold(s) "
                 f"{type(values[wrong[0]]).__name__}, first {values[wrong[0]]!r}. Convert it to text before loading."
             )
-        blank = [i for i, v in enumerate(values) if not v.strip()]
+        blank = [i for i, v in enumerate(values) if not cut(v)]
         if blank:
             raise ValueError(
                 f"`{argument}` column {column!r} is empty in {show_rows(blank)}. Fill it in, or leave those rows out "
@@ -107,9 +137,10 @@ class FactCheck:
     Attributes:
         labels: how each row is named in messages: its number in its file, counted from 0.
         conflicts: all rows of every prompt that has more than one target.
-        empty_targets: rows whose target is blank.
+        empty_targets: rows whose target is blank, or nothing after the cut (".").
         duplicates: rows that repeat an earlier row's prompt and target.
         no_ops: rows whose target is the ground truth already; they are kept and counted.
+        multiline: rows whose target goes on behind its first line, which alone is compared; kept and counted.
         taught_locality: `(row, prompt)` of locality prompts that are taught in the same set; they are dropped.
     """
 
@@ -118,6 +149,7 @@ class FactCheck:
     empty_targets: list[int] = field(default_factory=list)
     duplicates: list[int] = field(default_factory=list)
     no_ops: list[int] = field(default_factory=list)
+    multiline: list[int] = field(default_factory=list)
     taught_locality: list[tuple[int, str]] = field(default_factory=list)
 
     @property
@@ -132,7 +164,7 @@ class FactCheck:
 
     def counts(self) -> dict[str, int]:
         """How many rows have each fault, for summaries."""
-        faults = ("conflicts", "empty_targets", "duplicates", "no_ops", "taught_locality")
+        faults = ("conflicts", "empty_targets", "duplicates", "no_ops", "multiline", "taught_locality")
         return {name: len(getattr(self, name)) for name in faults}
 
     def describe(self) -> list[str]:
@@ -142,6 +174,7 @@ class FactCheck:
             "empty target": self.empty_targets,
             "repeats an earlier row": self.duplicates,
             "target is the ground truth already": self.no_ops,
+            "only the target's first line is compared": self.multiline,
             "locality prompt is itself taught": [row for row, _ in self.taught_locality],
         }
         named = {what: [self.labels[row] for row in rows] for what, rows in lines.items() if rows}
@@ -157,12 +190,14 @@ def check_facts(rows: Iterable[Mapping[str, object]]) -> FactCheck:
     """
     rows = list(rows)
     by_prompt: dict[str, list[int]] = defaultdict(list)
-    empty, no_ops = [], []
+    empty, no_ops, multiline = [], [], []
     for i, row in enumerate(rows):
-        if not row["target"].strip():
+        if not cut(row["target"]):
             empty.append(i)
             continue
         by_prompt[row["prompt"].strip()].append(i)
+        if "\n" in row["target"].strip():
+            multiline.append(i)
         truth = row.get("ground_truth")
         if truth is not None and truth.strip() == row["target"].strip():
             no_ops.append(i)
@@ -175,4 +210,4 @@ def check_facts(rows: Iterable[Mapping[str, object]]) -> FactCheck:
     learnt = by_prompt.keys() - {rows[i]["prompt"].strip() for i in conflicts}
     taught = [(i, p) for i, row in enumerate(rows) for p in row.get("locality_prompts") or () if p.strip() in learnt]
     labels = tuple(row.get("row", i) for i, row in enumerate(rows))
-    return FactCheck(labels, sorted(conflicts), empty, sorted(duplicates), no_ops, taught)
+    return FactCheck(labels, sorted(conflicts), empty, sorted(duplicates), no_ops, multiline, taught)

@@ -102,6 +102,7 @@ def distance_histogram(facts: Dataset) -> Figure:
     axes.legend(labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     axes.axvline(1.0, color="#999999", linewidth=1, linestyle="--")
     axes.set_ylabel("facts")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     return figure
 
 

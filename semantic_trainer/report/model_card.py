@@ -25,7 +25,7 @@ TITLES = {
 def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1) -> str:
     """`97.5 % [90.2, 99.6]`, with `digits` decimals in the interval; relative deviation is a plain ratio.
 
-    An interval of one point (a value by definition) is left out, and a dash stands for null.
+    A value by definition has no interval, one fact alone gives none, and a dash stands for null.
 
     Example:
         >>> format_score({"value": 0.5, "ci95": [0.25, 0.75]})
@@ -34,7 +34,7 @@ def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1)
     if score["value"] is None:
         return "–"
     scale, unit, first, digits = (1, "", 2, 2) if metric == "relative_deviation" else (100, " %", 1, digits)
-    low, high = (scale * bound for bound in score["ci95"])
+    low, high = (scale * bound for bound in score["ci95"] or (0, 0))
     interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
     return f"{scale * score['value']:.{first}f}{unit}{interval}"
 
@@ -54,6 +54,11 @@ def _render(template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
+def source_names(summary: RunSummary) -> list[str]:
+    """The fact sets by name, without the folders they were read from."""
+    return [Path(source).name for source in summary.config["facts"]]
+
+
 def create_model_card(summary: RunSummary, base_model: str | None, name: str, note: str = "") -> str:
     """Text of an adapter's README.md: metadata for the Hub, results with intervals, how to use it.
 
@@ -66,7 +71,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         EvalResult(
             task_type="text-generation",
             dataset_type="facts",
-            dataset_name=", ".join(Path(source).name for source in summary.config["facts"]),
+            dataset_name=", ".join(source_names(summary)),
             metric_type=metric,
             metric_name=f"{TITLES[metric]} ({score['protocol']})",
             metric_value=score["value"],
@@ -87,6 +92,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         "card.md.jinja",
         metadata=data.to_yaml(),
         name=name,
+        sources=source_names(summary),
         base_model=base_model or Path(summary.config["model"]).name,
         note=note,
         summary=summary,
@@ -103,6 +109,8 @@ def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warn
         summary=summary,
         rows=result_rows(summary),
         pictures=pictures,
+        sources=source_names(summary),
+        model=Path(summary.config["model"]).name,
         facts=table.to_list(),
         warnings=warnings,
         protocol=summary.runs["weighted"]["knowledge_accuracy"]["protocol"],

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from .. import __version__
 from ..distance.weighting import known_facts
 from ..evaluation.evaluator import METRICS
 from ..files import write_atomically
 
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "semantic_summary.json"
-LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy", "semantic-trainer")
+LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy")
 LONG_ANSWER_WORDS = 6
 LONG_ANSWER_SHARE = 0.2
 RUNS = ("before", "plain", "weighted")
@@ -100,7 +101,7 @@ def describe_environment() -> dict[str, object]:
 
     return {
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in LIBRARIES},
+        "versions": {name: metadata.version(name) for name in LIBRARIES} | {"semantic-trainer": __version__},
         "machine": {
             "system": platform.system(),
             "architecture": platform.machine(),
@@ -124,7 +125,10 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """The checkout's commit where the package runs from one, else `None`."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # installed; git would answer with whatever repository is around
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -16,10 +16,10 @@ from ..answers.decoding import context_length
 from ..answers.store import model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
-from ..facts.prompts import PromptFormat, check_shots, check_tokenizer, tokenize_facts
-from ..facts.schema import require_dataset, require_strings, suggest
+from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
+from ..facts.schema import check_facts, meant, replace_columns, require_dataset, require_strings
 from ..files import write_atomically
-from .training_args import SemanticTrainingArguments, parse_shots
+from .training_args import SemanticTrainingArguments
 
 logger = logging.getLogger(__name__)
 PREPARED_FILE = "prepared_facts.parquet"
@@ -50,20 +50,37 @@ class Preparation:
         if isinstance(dataset, DatasetDict):
             require_dataset(dataset, "train_dataset")
         if not isinstance(dataset, Dataset):
-            self._without_distance(getattr(dataset, "column_names", None) or "a dataset that is not tabular")
-            return dataset
+            return self._not_tabular(dataset)
+        if not len(dataset):
+            raise ValueError("`train_dataset` has no rows")
+        dataset = dataset.with_format(None)
         names = set(dataset.column_names)
         facts = {"prompt", "target"} <= names and not {"input_ids", "labels"} <= names
         if facts:
             dataset = self._tokenize(dataset, "train_dataset")
         elif "input_ids" not in names and not (self.own_collator and not self.args.remove_unused_columns):
-            near = "".join(suggest(name, names) for name in ("prompt", "target", "input_ids") if name not in names)
+            near = "".join(meant(name, names) for name in ("prompt", "target", "input_ids") if name not in names)
             raise ValueError(
                 f"`train_dataset` has the columns {dataset.column_names}, which cannot be trained on.{near} Give it "
                 "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
                 "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
             )
         return self._weigh(dataset, facts)
+
+    def _not_tabular(self, dataset: object) -> object:
+        """A dataset without columns to read: trained as it is, its weights only with `weighting="column"`."""
+        if self.args.weighting == "column":
+            self.weighted = True  # the collator carries the weights of any dataset
+            return dataset
+        names = getattr(dataset, "column_names", None) or ()
+        asked = self.args.gamma or self.args.weighting not in ("paper", "none")
+        if asked or "distance" in names or {"prompt", "target"} <= set(names):
+            raise ValueError(
+                f"`train_dataset` is a {type(dataset).__name__}, whose columns cannot be measured beforehand. "
+                'Pass a datasets.Dataset, or give every row a `weight` and set weighting="column".'
+            )
+        self._without_distance(names or type(dataset).__name__)
+        return dataset
 
     def eval(self, dataset: object) -> object:
         """An evaluation set, or a dict of them, tokenised where it holds facts; it needs no distance."""
@@ -76,8 +93,10 @@ class Preparation:
         return self._tokenize(dataset, "eval_dataset")
 
     def _resolve(self, facts: Dataset) -> None:
-        if self.prompt_format is None:
-            args = self.args
+        args = self.args
+        if self.prompt_format is not None:
+            self.prompt_format = as_prompt_format(self.prompt_format, facts["prompt"][:], self.processing_class)
+        else:
             shots = parse_shots(args.shots)
             self.prompt_format = PromptFormat.resolve(
                 args.prompt_format, facts["prompt"][:], self.processing_class, args.system_prompt, shots
@@ -87,6 +106,8 @@ class Preparation:
         """Token columns, after everything that can be known to be wrong before the first forward pass."""
         check_tokenizer(self.processing_class)
         require_strings(facts, ("prompt", "target"), argument)
+        for fault in check_facts(facts.select_columns(["prompt", "target"])).describe():
+            logger.warning("%s: %s", argument, fault)
         self._resolve(facts)
         check_shots(self.prompt_format, facts)
         return tokenize_facts(facts, self.processing_class, self.prompt_format, context_length(self.model))
@@ -105,7 +126,7 @@ class Preparation:
         elif args.gamma == 0.0 and args.weighting != "none":
             return dataset
         elif args.weighting == "none":
-            dataset = _replace(dataset, "weight", np.ones(len(dataset)))
+            dataset = replace_columns(dataset, {"weight": np.ones(len(dataset))})
         elif "distance" in names or facts:
             dataset = dataset if "distance" in names else self._measure(dataset)
             gamma = 1.0 if args.gamma is None else args.gamma
@@ -134,6 +155,9 @@ class Preparation:
 
     def _measure(self, facts: Dataset) -> Dataset:
         """Old answers and distances, read from `output_dir` where this run has prepared them before."""
+        if "old_answer" in facts.column_names:  # the user's own, from a server perhaps
+            table = EmbeddingTable.from_model(self.model)
+            return add_distances(facts, table, self.processing_class, self.prompt_format)
         args, path = self.args, Path(self.args.output_dir) / PREPARED_FILE
         with args.main_process_first(local=False, desc="preparing facts"):
             key = self._key(facts)
@@ -152,9 +176,7 @@ class Preparation:
                 columns = {name: measured[name][:] for name in PREPARED_COLUMNS}
                 if args.should_save:
                     write_prepared(path, columns, key)
-        for name, values in columns.items():
-            facts = _replace(facts, name, values)
-        return facts
+        return replace_columns(facts, columns)
 
     def _key(self, facts: Dataset) -> dict[str, object]:
         pairs = json.dumps([facts["prompt"][:], facts["target"][:]], ensure_ascii=False)
@@ -166,8 +188,25 @@ class Preparation:
         }
 
 
-def _replace(dataset: Dataset, name: str, values: object) -> Dataset:
-    return dataset.remove_columns([c for c in (name,) if c in dataset.column_names]).add_column(name, values)
+def warn_about_lost_losses(model: object) -> None:
+    """Warn of losses that a model adds to its own loss and that the weighted loss, made from logits, does not have."""
+    types = [str(getattr(config, "peft_type", "")) for config in getattr(model, "peft_config", {}).values()]
+    router = getattr(model.config.get_text_config(), "output_router_logits", False)
+    if router or any(name.endswith("ADALORA") for name in types):
+        what = "the router's auxiliary loss" if router else "AdaLoRA's orthogonality penalty"
+        logger.warning("the weighted loss does not have %s; gamma=0 keeps it", what)
+
+
+def warn_about_half_precision(model: object, args: SemanticTrainingArguments) -> None:
+    """Warn where trainable weights are in half precision, in which small updates are lost."""
+    half = [name for name, p in model.named_parameters() if p.requires_grad and p.itemsize < 4]
+    if half and not (args.bf16 or args.fp16):
+        logger.warning(
+            "%d trainable tensors (first %s) are in half precision, where small updates are lost. Load the model "
+            "in float32 for full fine-tuning; adapters on a half-precision base keep float32 by PEFT's default.",
+            len(half),
+            half[0],
+        )
 
 
 def weight_statistics(dataset: Dataset) -> dict[str, float]:
@@ -191,19 +230,22 @@ def write_prepared(path: Path, columns: dict[str, list], key: dict[str, object])
 
 
 def read_prepared(path: Path, key: dict[str, object]) -> dict[str, list] | None:
-    """The prepared columns, or `None` where there are none yet.
+    """The prepared columns, or `None` where there are none yet, or another run's that left no checkpoints.
 
     Raises:
-        ValueError: they are another run's: the message says what differs.
+        ValueError: they and the checkpoints beside them are another run's: the message says what differs.
     """
     if not path.exists():
         return None
     table = pyarrow.parquet.read_table(path)
     found = json.loads(table.schema.metadata[_KEY])
     differs = [name for name in key if found.get(name) != key[name]]
+    if differs and not any(path.parent.glob("checkpoint-*")):
+        logger.warning("%s was prepared from another %s: prepared again", path.name, " and another ".join(differs))
+        return None
     if differs:
         raise ValueError(
             f"`output_dir` {str(path.parent)!r} holds another run: its {path.name} was prepared from another "
-            f"{' and another '.join(differs)}. Choose another output_dir, or delete that file."
+            f"{' and another '.join(differs)}, and its checkpoints were trained on them. Choose another output_dir."
         )
     return table.to_pydict()

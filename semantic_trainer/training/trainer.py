@@ -11,7 +11,7 @@ from transformers import modeling_utils as transformers_modeling
 from ..facts.prompts import PromptFormat
 from .data_collator import WEIGHT, FactCollator, WeightedCollator, has_label_lists
 from .losses import left_padded_positions, predicting_positions, weighted_nll_sum
-from .preparation import Preparation
+from .preparation import Preparation, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -47,8 +47,6 @@ class SemanticWeightedTrainer(Trainer):
         >>> trainer.train()
     """
 
-    _tag_names = ["semantic-trainer"]
-
     def __init__(
         self,
         model: torch.nn.Module | None = None,
@@ -71,13 +69,16 @@ class SemanticWeightedTrainer(Trainer):
         self.eval_dataset = self._preparation.eval(eval_dataset)
         self.prompt_format = self._preparation.prompt_format
         self.weighted, self.weight_statistics = self._preparation.weighted, self._preparation.statistics
-        if data_collator is None and any(map(has_label_lists, (self.train_dataset, self.eval_dataset))):
+        given = [dataset for dataset in (self.train_dataset, self.eval_dataset) if dataset is not None]
+        if data_collator is None and (any(map(has_label_lists, given)) or not given):
             self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0)
         if self.weighted:
             self.data_collator = WeightedCollator(self.data_collator)
             self.loss_is_scaled_for_ga = True
-            logger.info("weights: %s", {name: round(value, 4) for name, value in self.weight_statistics.items()})
-        self._warn_about_half_precision()
+            statistics = {name: round(value, 4) for name, value in (self.weight_statistics or {}).items()}
+            logger.info("weights: %s", statistics)
+            warn_about_lost_losses(self.model)
+        warn_about_half_precision(self.model, args)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -105,6 +106,8 @@ class SemanticWeightedTrainer(Trainer):
         inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
         if not (self.weighted and model.training):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if "labels" not in inputs or inputs["labels"].ndim != 2:
+            raise ValueError("the weighted loss needs `labels` with one label a token: a causal language model's.")
         if weights is None:
             raise ValueError(
                 "the batch has no `weight`: something removed the column between dataset and loss. Return it from "
@@ -113,7 +116,10 @@ class SemanticWeightedTrainer(Trainer):
         labels = inputs.pop("labels")
         keep = predicting_positions(labels)
         outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
-        loss = self._scale(weighted_nll_sum(outputs.logits, labels, keep, weights), keep, num_items_in_batch)
+        logits = outputs.logits
+        if logits.ndim == 3:
+            logits = logits[:, -labels.shape[1] :]  # prompt tuning puts virtual tokens in front
+        loss = self._scale(weighted_nll_sum(logits, labels, keep, weights), keep, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:
@@ -130,13 +136,14 @@ class SemanticWeightedTrainer(Trainer):
                     )
                 inputs = {**inputs, "position_ids": positions}
         # A boolean mask as `logits_to_keep` came with slice_logits_to_keep; older models take integers only.
-        if (
-            keep is not None
-            and "logits_to_keep" in accepted
-            and hasattr(transformers_modeling, "slice_logits_to_keep")
-        ):
+        masks = "logits_to_keep" in accepted and hasattr(transformers_modeling, "slice_logits_to_keep")
+        if keep is not None and masks and not self._prompt_learning():
             inputs = {**inputs, "logits_to_keep": keep}
         return inputs
+
+    def _prompt_learning(self) -> bool:
+        configs = getattr(self.accelerator.unwrap_model(self.model), "peft_config", {})
+        return any(getattr(config, "is_prompt_learning", False) for config in configs.values())
 
     def _forward_parameters(self) -> set[str]:
         model = self.accelerator.unwrap_model(self.model)
@@ -147,7 +154,7 @@ class SemanticWeightedTrainer(Trainer):
         """Divide by the step's target tokens; undo DDP's averaging, which the parent does in its own loss only."""
         if num_items is None:
             return total / keep.sum().clamp(min=1) / self.current_gradient_accumulation_steps
-        loss = total / torch.as_tensor(num_items).clamp(min=1)  # a step may hold nothing but filling rows
+        loss = total / torch.as_tensor(num_items).clamp(min=1)  # all labels of a step may be -100
         if self.args.average_tokens_across_devices:
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return loss
@@ -171,13 +178,3 @@ class SemanticWeightedTrainer(Trainer):
             if self.weight_statistics and not any("weight/mean" in entry for entry in self.state.log_history):
                 logs |= self.weight_statistics
         super().log(logs, start_time)
-
-    def _warn_about_half_precision(self) -> None:
-        half = [n for n, p in self.model.named_parameters() if p.requires_grad and p.itemsize < 4]
-        if half and not (self.args.bf16 or self.args.fp16):
-            logger.warning(
-                "%d trainable tensors (first %s) are in half precision, where small updates are lost. Load the model "
-                "in float32 for full fine-tuning; adapters on a half-precision base keep float32 by PEFT's default.",
-                len(half),
-                half[0],
-            )

@@ -1,35 +1,12 @@
 """SemanticTrainingArguments: transformers' TrainingArguments and what the weighting needs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from transformers import TrainingArguments
 
 from ..distance.weighting import WEIGHTINGS, check_gamma
-from ..facts.prompts import KINDS
+from ..facts.prompts import KINDS, parse_shots
 from ..facts.schema import suggest
-
-ARROW = "=>"
-
-
-def parse_shots(shots: Sequence[object] | None) -> tuple[tuple[str, str], ...]:
-    """`"Question? => Answer"` texts, `{question, answer}` mappings or pairs -> question/answer pairs.
-
-    Raises:
-        ValueError: an entry has no question or no answer.
-    """
-    pairs = []
-    for shot in [shots] if isinstance(shots, str) else shots or ():
-        if isinstance(shot, str):
-            question, _, answer = shot.rpartition(ARROW)
-        elif isinstance(shot, dict):
-            question, answer = shot.get("question") or "", shot.get("answer") or ""
-        else:
-            question, answer = shot if len(shot) == 2 else ("", "")
-        if not (str(question).strip() and str(answer).strip()):
-            raise ValueError(f'`shots` entry {shot!r} is not of the form "Question? {ARROW} Answer"')
-        pairs.append((str(question).strip(), str(answer).strip()))
-    return tuple(pairs)
 
 
 @dataclass
@@ -102,4 +79,8 @@ class SemanticTrainingArguments(TrainingArguments):
         if isinstance(args, cls):
             return args
         ours = {f.name for f in fields(cls) if f.init}
-        return cls(**{f.name: getattr(args, f.name) for f in fields(args) if f.init and f.name in ours})
+        converted = cls(**{f.name: getattr(args, f.name) for f in fields(args) if f.init and f.name in ours})
+        for name, value in vars(args).items():  # what a subclass of the user's own adds
+            if not hasattr(converted, name):
+                setattr(converted, name, value)
+        return converted

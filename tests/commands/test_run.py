@@ -167,3 +167,26 @@ def test_a_config_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture)
     config.write_text("gamma: [1\nfacts: x")
     assert main(["run", "--config", str(config)]) == 2
     assert "run.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "pattern"),
+    [
+        ({"lora_target_modules": ["q_prj"]}, "q_prj"),
+        ({"per_device_train_batch_size": 0}, "`per_device_train_batch_size`"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "nothing to train"),
+        ({"eval_strategy": "epoch"}, "`eval_strategy` has no effect"),
+        ({"lerning_rate": 1}, "`lerning_rate` is no option of run. Did you mean 'learning_rate'"),
+        ({"gamma": "much"}, "gamma"),
+    ],
+)
+def test_a_wrong_option_under_overwrite_loses_nothing(
+    more: dict, pattern: str, call: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run_config.json").write_text("{}")
+    (out / "adapter_model.safetensors").write_bytes(b"dear")
+    assert call("run", "--overwrite", **more) == 2
+    assert pattern in capsys.readouterr().err
+    assert (out / "adapter_model.safetensors").read_bytes() == b"dear"

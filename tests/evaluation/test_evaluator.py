@@ -103,6 +103,15 @@ def test_a_plain_model_is_the_base_itself(model: torch.nn.Module, tokenizer: obj
     assert found.table["old_answer"][:] == found.table["new_answer"][:]
 
 
+def test_one_text_counts_as_a_list_of_one(model: torch.nn.Module, tokenizer: object) -> None:
+    row = {"prompt": "A?", "target": "x", "paraphrases": "Who is it?", "locality_prompts": "What is ice?"}
+    table = evaluate_facts(model, tokenizer, Dataset.from_list([row]), max_new_tokens=6).table
+    assert [len(answers) for answers in table["paraphrase_answers"]] == [1]
+    wrong = Dataset.from_list([{"prompt": "A?", "target": "x", "paraphrases": [3]}])
+    with pytest.raises(ValueError, match="`facts` column 'paraphrases', row 0: must be a text or a list of texts"):
+        evaluate_facts(model, tokenizer, wrong)
+
+
 def test_relative_deviation_has_its_keys_for_a_plain_model(
     model: torch.nn.Module, tokenizer: object, facts: Dataset
 ) -> None:

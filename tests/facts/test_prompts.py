@@ -76,7 +76,7 @@ def test_the_texts_of_each_format(tokenizer: PreTrainedTokenizerFast) -> None:
         turns, tokenize=False, add_generation_prompt=True
     )
     assert chat.completion_text(" Rome ") == "Rome"
-    assert chat.shots == tuple(SHOTS)
+    assert chat.shots == tuple((question.strip(), answer.strip()) for question, answer in SHOTS)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_training_tokens_are_prompt_target_eos(facts: Dataset, any_tokenizer: Pr
 def test_facts_that_cannot_be_tokenised_are_named(facts: Dataset, tokenizer: PreTrainedTokenizerFast) -> None:
     long = facts.map(lambda row, i: {"prompt": row["prompt"] * (40 if i in (1, 3) else 1)}, with_indices=True)
     with pytest.raises(
-        ValueError, match=r"`facts` rows 1, 3 do.* not fit.*row 1 has \d+ tokens.*300.*Shorten the prompt"
+        ValueError, match=r"`facts` rows 1, 3 do.* not fit.*row 1 has \d+ tokens.*300.*Shorten prompt or target"
     ):
         tokenize_facts(long, tokenizer, PromptFormat.cloze(), max_length=300)
     exact = max(map(len, tokenize_facts(facts, tokenizer)["input_ids"]))

@@ -102,6 +102,7 @@ def test_counts_and_descriptions_agree() -> None:
         "empty_targets": 1,
         "duplicates": 1,
         "no_ops": 1,
+        "multiline": 0,
         "taught_locality": 1,
     }
     text = "\n".join(check.describe())
@@ -148,7 +149,9 @@ def test_other_types_are_refused_by_name(wrong: object, name: str) -> None:
 
 def test_a_missing_column_is_named_with_what_was_found_and_the_nearest() -> None:
     dataset = Dataset.from_list([{"prompt": "A?", "targets": "1"}])
-    pattern = r"`facts` has no column 'target'; found \['prompt', 'targets'\]\. Did you mean 'targets'\?.*columns="
+    pattern = (
+        r"`facts` has no column 'target'; found \['prompt', 'targets'\]\. Is 'targets' meant as 'target'\?.*columns="
+    )
     with pytest.raises(ValueError, match=pattern):
         require_columns(dataset, ("prompt", "target"))
 
@@ -178,3 +181,9 @@ def test_sound_columns_pass() -> None:
     dataset = Dataset.from_list([fact("A?", "1")])
     require_columns(dataset, ("prompt", "target"))
     require_strings(dataset, ("prompt", "target"))
+
+
+def test_a_target_that_the_cut_empties_is_empty_and_one_of_two_lines_is_counted() -> None:
+    check = check_facts([fact("A?", "..."), fact("B?", '""'), fact("C?", "x\ny")])
+    assert check.empty_targets == [0, 1]
+    assert check.multiline == [2]

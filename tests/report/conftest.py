@@ -34,7 +34,7 @@ def summary(facts: Dataset) -> RunSummary:
     for name in METRICS[3:]:
         before[name] = {"value": None, "ci95": None, "n": 0, "protocol": "none"}
     return RunSummary(
-        config={"facts": ["builtin:invented[3]"], "model": "org/model", "gamma": None},
+        config={"facts": ["builtin:invented[3]"], "model": "org/model", "gamma": 2.0, "weighting": "inverse"},
         environment={"python": "3.11", "seconds": 1.0},
         facts={"read": 3, "taught": 3},
         distances=describe_distances(facts),

@@ -75,7 +75,7 @@ def test_the_card_parses_with_its_results(summary: RunSummary) -> None:
     results = {m["type"]: m["value"] for result in index["results"] for m in result["metrics"]}
     assert results["knowledge_accuracy"] == 0.75
     assert set(results) == set(summary.runs["weighted"])
-    assert "gamma 1.0" in card.text
+    assert "weighting `inverse`, gamma 2.0" in card.text
     for row in result_rows(summary):
         assert "| " + " | ".join(row) + " |" in card.text
 

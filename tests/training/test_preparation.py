@@ -74,6 +74,7 @@ def test_prepared_columns_are_read_again_by_a_second_trainer(
 def test_prepared_columns_of_other_facts_are_refused(
     prepared: Weighted, model: torch.nn.Module, facts: Dataset, tokenizer: object, arguments: Callable
 ) -> None:
+    (Path(arguments().output_dir) / "checkpoint-1").mkdir()
     with pytest.raises(ValueError, match=r"another run.*another facts.*another output_dir"):
         Weighted(model, arguments(), train_dataset=facts.select([1, 0]), processing_class=tokenizer)
 
@@ -83,13 +84,15 @@ def test_prepared_columns_of_another_model_are_refused(
 ) -> None:
     with torch.no_grad():
         model.lm_head.weight[0, 0] += 1
-    with pytest.raises(ValueError, match=r"another run.*another model.*delete that file"):
+    (Path(arguments().output_dir) / "checkpoint-1").mkdir()
+    with pytest.raises(ValueError, match=r"another run.*another model.*another output_dir"):
         Weighted(model, arguments(), train_dataset=facts, processing_class=tokenizer)
 
 
 def test_prepared_columns_of_another_format_are_refused(
     prepared: Weighted, model: torch.nn.Module, facts: Dataset, tokenizer: object, arguments: Callable
 ) -> None:
+    (Path(arguments().output_dir) / "checkpoint-1").mkdir()
     with pytest.raises(ValueError, match="another prompt format"):
         Weighted(model, arguments(prompt_format="cloze"), train_dataset=facts, processing_class=tokenizer)
 

@@ -1,0 +1,46 @@
+"""The cut: which part of an answer or a target is compared and embedded; and when two of them are equal."""
+
+from collections.abc import Iterable
+
+QUOTES = (('"', '"'), ("“", "”"), ("«", "»"))
+
+
+def _quoted(text: str, opening: str, closing: str) -> bool:
+    """Whether one pair of quotes stands around the whole: not so in `"Emma" and "Persuasion"`."""
+    if len(text) < 2 or not (text.startswith(opening) and text.endswith(closing)):
+        return False
+    inner = text[1:-1].strip()
+    return not {opening, closing} & set(inner) or _quoted(inner, opening, closing)
+
+
+def cut(text: str) -> str:
+    """The part of an answer that is compared and embedded.
+
+    First non-blank line; then, until nothing changes: strip blanks, drop one final ".", drop a pair of quotes
+    (" “ ” « ») around the whole.
+
+    Example:
+        >>> cut('\\n "Washington D.C.". \\nIt is ...')
+        'Washington D.C'
+    """
+    line = next((line for line in text.split("\n") if line.strip()), "").strip()
+    while True:
+        shorter = line.removesuffix(".").strip()
+        for opening, closing in QUOTES:
+            if _quoted(shorter, opening, closing):
+                shorter = shorter[1:-1].strip()
+        if shorter == line:
+            return line
+        line = shorter
+
+
+def strict(answer: str, target: str, aliases: Iterable[str] = ()) -> bool:
+    """Whether the cut answer equals the cut target or one of its aliases (Eq. 2's indicator).
+
+    Example:
+        >>> strict(' "Rome".', "Rome"), strict("It is Rome", "Rome")
+        (True, False)
+    """
+    if isinstance(aliases, str):
+        raise TypeError(f"`aliases` must be a list of texts, but the text {aliases!r} was passed: [{aliases!r}]")
+    return cut(answer) in {cut(target), *map(cut, aliases)}
