@@ -3,6 +3,7 @@
 A format is two pure functions: which keys of a row give it away, and how one row becomes one fact.
 """
 
+import csv
 import json
 import logging
 import random
@@ -114,6 +115,18 @@ def detect_format(keys: Iterable[str]) -> str:
     )
 
 
+def _read_csv(path: Path) -> list[dict]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        rows = list(reader)
+    if reader.fieldnames is None:
+        raise ValueError("it is empty; its first line must name the columns")
+    ragged = [i for i, row in enumerate(rows) if None in row or None in row.values()]
+    if ragged:
+        raise ValueError(f"{show_rows(ragged)} do(es) not have as many cells as the first line has columns")
+    return rows
+
+
 def _read_lines(text: str) -> list[object]:
     rows = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -141,16 +154,14 @@ def read_rows(path: Path) -> list[dict]:
         elif path.suffix == ".jsonl":
             rows = _read_lines(path.read_text(encoding="utf-8-sig"))
         elif path.suffix == ".csv":
-            import pandas
-
-            rows = pandas.read_csv(path, dtype=str, keep_default_na=False).to_dict("records")
+            rows = _read_csv(path)
         elif path.suffix == ".parquet":
             import pyarrow.parquet
 
             rows = pyarrow.parquet.read_table(path).to_pylist()
         else:
             raise ValueError(f"the ending {path.suffix!r} is unknown; use .json, .jsonl, .csv or .parquet")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, csv.Error) as error:
         raise ValueError(f"`source` {str(path)!r} could not be read: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"`source` {str(path)!r} must hold a list of records, one object a fact")

@@ -38,9 +38,8 @@ class FactCollator:
 
     Example:
         >>> features = [{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [5], "labels": [5]}]
-        >>> FactCollator(pad_token_id=9)(features)
-        {'input_ids': tensor([[5, 6], [5, 9]]), 'labels': tensor([[-100, 6], [5, -100]]),
-         'attention_mask': tensor([[1, 1], [1, 0]])}
+        >>> FactCollator(pad_token_id=9)(features)["labels"].tolist()
+        [[-100, 6], [5, -100]]
     """
 
     pad_token_id: int = 0
