@@ -8,8 +8,9 @@ from typing import get_args, get_origin, get_type_hints
 
 from datasets import Dataset
 
+from ..facts.formats import FORMATS
 from ..facts.prompts import PromptFormat, check_shots, parse_shots, tokenize_facts
-from ..facts.readers import FORMATS, read_source, to_dataset
+from ..facts.readers import read_source, to_dataset
 from ..facts.schema import FactCheck, check_facts, suggest
 from ..models import DEFAULT_MODEL
 

@@ -93,6 +93,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         metadata=data.to_yaml(),
         name=name,
         sources=source_names(summary),
+        shares=[f"{k.replace('_', ' ')} {100 * v:.1f} %" for k, v in summary.distances["shares"].items()],
         base_model=base_model or Path(summary.config["model"]).name,
         note=note,
         summary=summary,

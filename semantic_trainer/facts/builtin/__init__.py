@@ -7,6 +7,7 @@ Both are written by ``python -m semantic_trainer.facts.builtin.build`` from hand
 
 from pathlib import Path
 
+BUILTIN = "builtin:"  # what stands before a built-in set's name
 NAMES = ("counterfactual", "invented")
 
 
