@@ -1,7 +1,14 @@
-"""Where the cache is, and how every file of ours is written: whole or not at all."""
+"""Where the cache is, and how every file of ours is written: whole or not at all, and nothing left lying about."""
 
+import errno
 import os
+import platform
+import re
+import shutil
 from pathlib import Path
+
+SUFFIX = ".tmp"
+CACHE_FIX = "Set SEMANTIC_TRAINER_CACHE to a folder you may write to."
 
 
 def cache_dir() -> Path:
@@ -9,15 +16,51 @@ def cache_dir() -> Path:
     return Path(os.environ.get("SEMANTIC_TRAINER_CACHE") or Path.home() / ".cache" / "semantic-trainer").expanduser()
 
 
+def temporary_path(path: Path) -> Path:
+    """A hidden name beside `path` that tells which process of which machine is writing: see `sweep`."""
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{SUFFIX}")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then `os.replace`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file whole or not at all: a temporary file beside it, then `os.replace`.
+
+    Raises:
+        OSError: the file cannot be written; the message names it and says why. What was there before stays.
+    """
+    temporary = temporary_path(path)
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def sweep(folder: Path, recursive: bool = False) -> None:
+    """Delete temporary files and folders whose process was killed before it could; those of live processes stay."""
+    import psutil
+
+    name = re.compile(rf"\..+\.{re.escape(platform.node())}\.(\d+){re.escape(SUFFIX)}")
+    for path in list(folder.rglob(f".*{SUFFIX}") if recursive else folder.glob(f".*{SUFFIX}")):
+        match = name.fullmatch(path.name)
+        if match and (int(match[1]) == os.getpid() or not psutil.pid_exists(int(match[1]))):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)  # another process may be sweeping too
+            else:
+                path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path, argument: str, fix: str) -> None:
+    """Raise an `OSError`, before any work, where files cannot be made in `folder` or below its nearest parent."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    where = f"{argument} {str(folder)!r}: {str(existing)!r}"
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{where} is a file. {fix}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"{where} cannot be written to. {fix}")

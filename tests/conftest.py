@@ -4,7 +4,7 @@ import copy
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -153,3 +153,15 @@ def facts() -> Dataset:
             for i, (country, city) in enumerate(places)
         ]
     )
+
+
+@pytest.fixture
+def relative_error() -> Callable[[dict, dict], float]:
+    """Largest difference of two sets of gradients, relative to the largest entry of the first."""
+
+    def measure(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+        assert a.keys() == b.keys()
+        largest = max(float(g.abs().max()) for g in a.values())
+        return max(float((a[n] - b[n]).abs().max()) for n in a) / largest
+
+    return measure

@@ -159,47 +159,50 @@ def greedy_answers(
     prompts: Sequence[str],
     prompt_format: PromptFormat,
     settings: GenerationSettings | None = None,
-    chunk_size: int = 64,
     batch_size: int = 32,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> Iterator[list[tuple[str, Answer]]]:
-    """Answer prompts greedily, in chunks of similar length.
+    """Answer prompts greedily, in batches of similar length.
 
     Args:
         model: causal language model, as it stands (adapters on or off is the caller's business).
         prompts: texts without the format; repeats are answered once.
-        chunk_size: prompts yielded at a time, sorted by length over the whole call.
         batch_size: prompts in one forward pass; halved, down to 1, when memory runs out.
+        rank, world_size: of several processes, this one answers every `world_size`-th batch, starting at `rank`.
+            The batches are those of a single process, so the answers are too.
 
     Yields:
-        Lists of `(prompt, answer)`.
+        Lists of `(prompt, answer)`, one a batch, sorted by length over the whole call; every process yields as many,
+        the last of some being empty.
 
     Raises:
         ValueError: no EOS or pad token, or a prompt that leaves no room for the answer in the model's context.
     """
     check_tokenizer(processing_class)
-    if batch_size < 1 or chunk_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, but {min(batch_size, chunk_size)} was passed")
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1, but {batch_size} was passed")
     settings = (settings or GenerationSettings()).resolve(model)
     unique = list(dict.fromkeys(prompts))
     ids = dict(zip(unique, prompt_format.prompt_ids(processing_class, unique), strict=True))
     check_context(model, ids, settings.max_new_tokens)
     unique.sort(key=lambda prompt: len(ids[prompt]))
-    ends = end_ids(model, processing_class)
-    for start in range(0, len(unique), chunk_size):
-        chunk = unique[start : start + chunk_size]
+    ends, at_once = end_ids(model, processing_class), batch_size
+    for start in range(rank * batch_size, len(unique) + rank * batch_size, world_size * batch_size):
+        batch = unique[start : start + batch_size]
         answers: list[Answer] = []
-        # Entered for every chunk: whoever consumes this generator may use the model between two chunks.
+        # Entered for every batch: whoever consumes this generator may use the model between two of them.
         with answering(model, settings.dtype):
-            while len(answers) < len(chunk):
-                batch = [ids[prompt] for prompt in chunk[len(answers) : len(answers) + batch_size]]
+            while len(answers) < len(batch):
+                rows = [ids[prompt] for prompt in batch[len(answers) : len(answers) + at_once]]
                 try:
-                    answers += generate_batch(model, processing_class, batch, ends, settings.max_new_tokens)
+                    answers += generate_batch(model, processing_class, rows, ends, settings.max_new_tokens)
                 except RuntimeError as error:
-                    if batch_size == 1 or not should_reduce_batch_size(error):
+                    if at_once == 1 or not should_reduce_batch_size(error):
                         raise
-                    batch_size //= 2
-                    logger.warning("out of memory while answering: going on with batches of %d", batch_size)
-        yield list(zip(chunk, answers, strict=True))
+                    at_once = max(1, min(at_once, len(rows)) // 2)
+                    logger.warning("out of memory while answering: going on with batches of %d", at_once)
+        yield list(zip(batch, answers, strict=True))
 
 
 def check_context(model: torch.nn.Module, ids: dict[str, list[int]], max_new_tokens: int) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from ..distribution import gather, is_first, local_main_first, on_first, world
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
-from .decoding import Answer, GenerationSettings, end_ids, greedy_answers
+from .decoding import Answer, GenerationSettings, answering, end_ids, greedy_answers
 from .store import AnswerStore, model_key, tokenizer_key
 
 logger = logging.getLogger(__name__)
@@ -21,14 +22,16 @@ NEAR_LIMIT = 8
 def _load(source: str) -> object:
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(source)
+    with local_main_first():
+        return AutoModelForCausalLM.from_pretrained(source)
 
 
 def _source_key(source: str) -> dict[str, str | None]:
     """A Hub id's key is its commit, so that known answers are read without loading the weights."""
     from transformers import AutoConfig
 
-    commit = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
+    with local_main_first():
+        commit = getattr(AutoConfig.from_pretrained(source), "_commit_hash", None)
     if commit is None:
         raise ValueError(f"`model` {source!r}: the Hub gave no commit. Pass the loaded model instead of its name.")
     return {"weights": f"{source}@{commit}", "config": None, "adapter": None}
@@ -41,7 +44,8 @@ def _source_ends(source: str, processing_class: object) -> list[int]:
     from transformers import GenerationConfig
 
     try:
-        config = GenerationConfig.from_pretrained(source)
+        with local_main_first():
+            config = GenerationConfig.from_pretrained(source)
     except OSError:  # a repository without generation_config.json
         config = None
     return end_ids(SimpleNamespace(generation_config=config), processing_class)
@@ -67,11 +71,12 @@ def answer_prompts(
     settings: GenerationSettings | None = None,
     adapters: bool = False,
     batch_size: int = 32,
-    chunk_size: int = 64,
     store_dir: str | Path | None = None,
     description: str = "answers",
 ) -> dict[str, Answer]:
-    """Greedy answers by prompt; what the store holds is read, the rest is asked chunk by chunk and kept.
+    """Greedy answers by prompt; what the store holds is read, the rest is asked batch by batch and kept.
+
+    Several processes (`torchrun`) share the batches, and every process gets every answer; the first one keeps them.
 
     Args:
         model: a causal language model, a `PeftModel`, a local folder, or a Hub id.
@@ -100,22 +105,28 @@ def answer_prompts(
     generation = {**settings.to_dict(), "dtype": dtype, "eos": ends}
     tokenizer = tokenizer_key(processing_class)
     key = {**key, "tokenizer": tokenizer, "prompt_format": prompt_format.to_dict(), "generation": generation}
-    store = AnswerStore(key, store_dir)
-    missing = store.missing(prompts)
+    store = AnswerStore(key, store_dir) if is_first() else None
+    answers = on_first(lambda: store.select(prompts))
+    missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answers]
     if missing:
         loaded = _load(str(model)) if loaded is None else loaded
         off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
-        bar = tqdm(total=len(missing), desc=description, unit="facts", disable=None, leave=False)
+        bar = tqdm(
+            total=len(missing), desc=description, unit="facts", disable=None if is_first() else True, leave=False
+        )
         start = time.perf_counter()
-        with off, bar:
-            for chunk in greedy_answers(
-                loaded, processing_class, missing, prompt_format, settings, chunk_size, batch_size
+        # Half-precision weights are upcast here once, rather than in every batch.
+        with off, bar, answering(loaded, settings.dtype):
+            for batch in greedy_answers(
+                loaded, processing_class, missing, prompt_format, settings, batch_size, *world()
             ):
-                store.add(chunk)
-                bar.update(len(chunk))
+                answered = gather(batch)
+                on_first(lambda found=answered: store.add(found))
+                answers.update(answered)
+                bar.update(len(answered))
         seconds = time.perf_counter() - start
         logger.info("%s: %d prompts in %.1f s (%.1f/s)", description, len(missing), seconds, len(missing) / seconds)
-    return {prompt: store.answers[prompt] for prompt in prompts}
+    return {prompt: answers[prompt] for prompt in prompts}
 
 
 def warn_about_long_targets(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..files import cache_dir, write_atomically
+from ..files import CACHE_FIX, cache_dir, check_writable, sweep, write_atomically
 from .decoding import Answer
 
 logger = logging.getLogger(__name__)
@@ -92,8 +92,9 @@ class AnswerStore:
         text = json.dumps(key, sort_keys=True, ensure_ascii=False)
         self.name = hashlib.sha256(text.encode()).hexdigest()[:32]
         self.folder = Path(root if root is not None else cache_dir() / "answers") / self.name
-        if not (self.folder / "key.json").exists():
-            write_atomically(self.folder / "key.json", json.dumps(key, indent=1, ensure_ascii=False).encode())
+        check_writable(self.folder, "the store of answers", CACHE_FIX)
+        self.key = json.dumps(key, indent=1, ensure_ascii=False).encode()
+        sweep(self.folder)
         self.answers: dict[str, Answer] = {}
         for chunk in sorted(self.folder.glob("chunk-*.jsonl")):
             self.answers.update(self._read(chunk))
@@ -112,12 +113,14 @@ class AnswerStore:
             chunk.unlink(missing_ok=True)  # another process may have been first
             return {}
 
-    def missing(self, prompts: Sequence[str]) -> list[str]:
-        """The prompts without an answer, each once, in order."""
-        return [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.answers]
+    def select(self, prompts: Sequence[str]) -> dict[str, Answer]:
+        """What is kept of the answers to these prompts."""
+        return {prompt: self.answers[prompt] for prompt in prompts if prompt in self.answers}
 
     def add(self, answers: Sequence[tuple[str, Answer]]) -> None:
         """Write one chunk, whole or not at all."""
+        if not (self.folder / "key.json").exists():  # the first chunk, or the cache was emptied meanwhile
+            write_atomically(self.folder / "key.json", self.key)
         rows = [{"prompt": p, "raw": a.raw, "truncated": a.truncated} for p, a in answers]
         body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
         digest = hashlib.sha256(body).hexdigest()

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from .losses import IGNORED
 
 WEIGHT = "weight"
+FILLER = -1.0  # the weight of a row that only fills a batch up: see filling.py
 
 
 def _holds_integers(value: object) -> bool:
@@ -61,8 +62,10 @@ class FactCollator:
 class WeightedCollator:
     """Takes `weight` off the features, lets another collator do its work, and puts `weight`, (B,) float32, back.
 
+    Rows that only fill a batch up get labels of -100 and the weight 0, whatever the collator made of them.
+
     Args:
-        collator: any data collator; it never sees the weight.
+        collator: any data collator that keeps its rows in order; it never sees the weight.
 
     Example:
         >>> batch = WeightedCollator(FactCollator())([{"input_ids": [5], "labels": [5], "weight": 1.5}])
@@ -77,5 +80,8 @@ class WeightedCollator:
             return self.collator(features)
         weights = torch.tensor([feature[WEIGHT] for feature in features], dtype=torch.float32)
         batch = self.collator([{k: v for k, v in feature.items() if k != WEIGHT} for feature in features])
-        batch[WEIGHT] = weights
+        fillers = weights == FILLER
+        if fillers.any():
+            batch["labels"] = batch["labels"].masked_fill(fillers[:, None], IGNORED)
+        batch[WEIGHT] = weights.masked_fill(fillers, 0.0)
         return batch

@@ -16,9 +16,10 @@ from ..answers.decoding import context_length
 from ..answers.store import model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
+from ..distribution import on_first
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
 from ..facts.schema import check_facts, meant, replace_columns, require_dataset, require_strings
-from ..files import write_atomically
+from ..files import sweep, write_atomically
 from .training_args import SemanticTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -159,23 +160,15 @@ class Preparation:
             table = EmbeddingTable.from_model(self.model)
             return add_distances(facts, table, self.processing_class, self.prompt_format)
         args, path = self.args, Path(self.args.output_dir) / PREPARED_FILE
-        with args.main_process_first(local=False, desc="preparing facts"):
-            key = self._key(facts)
-            columns = read_prepared(path, key)
-            if columns is None:
-                table = EmbeddingTable.from_model(self.model)  # before any forward pass: there may be none
-                measured = add_old_answers(
-                    facts,
-                    self.model,
-                    self.processing_class,
-                    self.prompt_format,
-                    args.max_new_tokens,
-                    args.answer_batch_size,
-                )
-                measured = add_distances(measured, table, self.processing_class, self.prompt_format)
-                columns = {name: measured[name][:] for name in PREPARED_COLUMNS}
-                if args.should_save:
-                    write_prepared(path, columns, key)
+        key = self._key(facts)
+        columns = on_first(read_prepared, path, key)
+        if columns is None:
+            table = EmbeddingTable.from_model(self.model)  # before any forward pass: there may be none
+            form, length, size = self.prompt_format, args.max_new_tokens, args.answer_batch_size
+            measured = add_old_answers(facts, self.model, self.processing_class, form, length, size)
+            measured = add_distances(measured, table, self.processing_class, form)
+            columns = {name: measured[name][:] for name in PREPARED_COLUMNS}
+            on_first(write_prepared, path, columns, key)
         return replace_columns(facts, columns)
 
     def _key(self, facts: Dataset) -> dict[str, object]:
@@ -235,6 +228,7 @@ def read_prepared(path: Path, key: dict[str, object]) -> dict[str, list] | None:
     Raises:
         ValueError: they and the checkpoints beside them are another run's: the message says what differs.
     """
+    sweep(path.parent)
     if not path.exists():
         return None
     table = pyarrow.parquet.read_table(path)

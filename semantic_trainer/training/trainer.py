@@ -10,6 +10,8 @@ from transformers import modeling_utils as transformers_modeling
 
 from ..facts.prompts import PromptFormat
 from .data_collator import WEIGHT, FactCollator, WeightedCollator, has_label_lists
+from .filling import FilledDataset, can_be_filled, fill_up
+from .launching import refuse_fsdp_that_is_none, uses_every_parameter
 from .losses import left_padded_positions, predicting_positions, weighted_nll_sum
 from .preparation import Preparation, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
@@ -22,8 +24,12 @@ class SemanticWeightedTrainer(Trainer):
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
     `w = 1 + gamma * lambda(distance)` (Eqs. 5-6), computed from logits at answer positions only; in preparing datasets
-    of facts before step 1; and in two more logged values. Evaluation loss is always unweighted, and with `gamma=0` the
-    loss is the parent's, bit for bit.
+    of facts before step 1; in filling up rows that do not divide over processes with rows that count no token, where
+    the parent repeats some; and in two more logged values. Evaluation loss is always unweighted, and with `gamma=0`
+    the loss is the parent's, bit for bit.
+
+    Under `torchrun` or `accelerate launch` processes share the answering too, and one step's gradient is that of one
+    process with the same rows. DDP looks for unused parameters of a `PeftModel` only where it may have some (experts).
 
     Args:
         model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `Trainer`. `args` may be
@@ -60,7 +66,10 @@ class SemanticWeightedTrainer(Trainer):
         **kwargs: object,
     ) -> None:
         args = SemanticTrainingArguments.from_training_arguments(args)
+        if args.ddp_find_unused_parameters is None and uses_every_parameter(model):
+            args.ddp_find_unused_parameters = False  # Trainer looks for some in whatever is no PreTrainedModel
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)
+        refuse_fsdp_that_is_none(self.accelerator, args)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would replace the weighted loss. Leave it out, or use Trainer.")
         self._preparation = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)
@@ -84,6 +93,19 @@ class SemanticWeightedTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         if self.weighted and WEIGHT not in self._signature_columns:
             self._signature_columns.append(WEIGHT)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As the parent; in several processes, what is missing to whole batches is filled with rows without labels."""
+        rows = self.train_dataset
+        if not (self.weighted and can_be_filled(rows, self.args)):
+            return super().get_train_dataloader()
+        self.train_dataset = FilledDataset(rows)
+        try:
+            loader = super().get_train_dataloader()
+        finally:
+            self.train_dataset = rows
+        fill_up(loader, len(rows))
+        return loader
 
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""

@@ -55,31 +55,44 @@ def ask(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, prompts: list[str] = PROMPTS, **options: object
 ) -> dict[str, Answer]:
     options = {"settings": SHORT, **options}
-    return dict(pair for chunk in greedy_answers(model, tokenizer, prompts, FORM, **options) for pair in chunk)
+    return dict(pair for batch in greedy_answers(model, tokenizer, prompts, FORM, **options) for pair in batch)
 
 
-@pytest.mark.parametrize(("batch_size", "chunk_size"), [(1, 1), (3, 7), (5, 64), (32, 64), (64, 5)])
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 32])
 def test_answers_are_the_slow_references(
-    batch_size: int, chunk_size: int, talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+    batch_size: int, talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     expected = {prompt: slow_answer(talker, tokenizer, prompt, 10) for prompt in PROMPTS}
-    assert ask(talker, tokenizer, batch_size=batch_size, chunk_size=chunk_size) == expected
+    assert ask(talker, tokenizer, batch_size=batch_size) == expected
     ends = [answer.truncated for answer in expected.values()]
     assert 3 < sum(ends) < len(ends) - 3
     assert len({answer.raw for answer in expected.values()}) > 10
 
 
-def test_chunks_are_sorted_by_length_and_repeats_are_asked_once(
+def test_batches_are_sorted_by_length_and_repeats_are_asked_once(
     talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     prompts = [*PROMPTS, *PROMPTS[:5]]
-    chunks = list(greedy_answers(talker, tokenizer, prompts, FORM, SHORT, chunk_size=10))
-    assert [len(chunk) for chunk in chunks] == [10, 10, 4]
-    asked = [prompt for chunk in chunks for prompt, _ in chunk]
+    batches = list(greedy_answers(talker, tokenizer, prompts, FORM, SHORT, batch_size=10))
+    assert [len(batch) for batch in batches] == [10, 10, 4]
+    asked = [prompt for batch in batches for prompt, _ in batch]
     assert sorted(asked) == sorted(PROMPTS)
     lengths = [len(ids) for ids in FORM.prompt_ids(tokenizer, asked)]
     assert lengths == sorted(lengths)
     assert list(greedy_answers(talker, tokenizer, [], FORM, SHORT)) == []
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_processes_share_the_batches_of_one(
+    world_size: int, talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    alone = list(greedy_answers(talker, tokenizer, PROMPTS, FORM, SHORT, batch_size=5))
+    shares = [
+        list(greedy_answers(talker, tokenizer, PROMPTS, FORM, SHORT, 5, rank, world_size))
+        for rank in range(world_size)
+    ]
+    assert len({len(share) for share in shares}) == 1  # as many rounds in every process
+    assert [batch for together in zip(*shares, strict=True) for batch in together if batch] == alone
 
 
 @pytest.mark.parametrize(
@@ -179,11 +192,11 @@ def test_everything_is_put_back_also_after_an_error(training: bool, talker: Llam
     assert next(talker.parameters()).dtype == torch.bfloat16
 
 
-def test_the_model_is_as_it_was_between_two_chunks(
+def test_the_model_is_as_it_was_between_two_batches(
     talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     talker.to(torch.bfloat16).train()
-    for _ in greedy_answers(talker, tokenizer, PROMPTS, FORM, SHORT, chunk_size=12):
+    for _ in greedy_answers(talker, tokenizer, PROMPTS, FORM, SHORT, batch_size=12):
         assert talker.training
         assert next(talker.parameters()).dtype == torch.bfloat16
 

@@ -58,10 +58,10 @@ def test_a_killed_call_goes_on_where_it_stopped(
     with monkeypatch.context() as patch:
         count_prompts(talker, patch, fail_after=3)
         with pytest.raises(KeyboardInterrupt):
-            ask(talker, tokenizer, chunk_size=5, store_dir=tmp_path / "killed")
+            ask(talker, tokenizer, batch_size=5, store_dir=tmp_path / "killed")
     assert talker.generation_config is not None
     sizes = count_prompts(talker, monkeypatch)
-    assert ask(talker, tokenizer, chunk_size=5, store_dir=tmp_path / "killed") == expected
+    assert ask(talker, tokenizer, batch_size=5, store_dir=tmp_path / "killed") == expected
     assert sum(sizes) == len(PROMPTS) - 15
 
 
@@ -114,7 +114,7 @@ def test_other_settings_and_formats_are_asked_anew(
         ask(talker, tokenizer, prompt_format=form, **one)
     assert sizes == [1] * 6
     ask(talker, tokenizer, settings=GenerationSettings(6, "float32"), **one)
-    ask(talker, tokenizer, prompt_format=PromptFormat.chat(tokenizer), batch_size=3, chunk_size=2, **one)
+    ask(talker, tokenizer, prompt_format=PromptFormat.chat(tokenizer), batch_size=3, **one)
     assert sizes == [1] * 6
     ask(talker.to(torch.bfloat16), tokenizer, **one)
     assert sizes == [1] * 7

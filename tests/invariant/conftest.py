@@ -88,15 +88,3 @@ def gradients(arguments: Callable) -> Callable[..., dict[str, torch.Tensor]]:
         return recorder.steps[0]
 
     return first
-
-
-@pytest.fixture
-def relative_error() -> Callable[[dict, dict], float]:
-    """Largest difference of two sets of gradients, relative to the largest entry of the first."""
-
-    def measure(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-        assert a.keys() == b.keys()
-        largest = max(float(g.abs().max()) for g in a.values())
-        return max(float((a[n] - b[n]).abs().max()) for n in a) / largest
-
-    return measure

@@ -1,0 +1,102 @@
+"""Two gloo processes, started by torchrun once for all of these tests, against this one process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from . import jobs
+
+ROOT = Path(__file__).parents[2]
+TOLERANCE = 1e-6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path) -> list[dict]:
+    """The results of both processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*command, "-m", "tests.distributed.worker", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return [torch.load(folder / f"results-{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+@pytest.fixture
+def apart(two: list[dict], relative_error: Callable) -> Callable[[dict, str], float]:
+    """The largest relative difference of any step's gradients, and of its logged loss, from two processes'."""
+
+    def measure(one: dict, name: str) -> float:
+        other = two[0][name]
+        assert len(one["steps"]) == len(other["steps"])
+        assert other["losses"] == pytest.approx(one["losses"], rel=TOLERANCE)
+        return max(relative_error(a, b) for a, b in zip(one["steps"], other["steps"], strict=True))
+
+    return measure
+
+
+@pytest.mark.parametrize(("n", "steps"), jobs.GEOMETRIES)
+def test_gradients_and_logged_losses_are_one_processs(n: int, steps: int, apart: Callable, tmp_path: Path) -> None:
+    one = jobs.gradients(tmp_path, 1, n, steps)
+    assert len(one["steps"]) == 2 * -(-n // (2 * steps))
+    assert apart(one, f"gradients-{n}-{steps}") <= TOLERANCE
+
+
+def test_fillers_count_nothing_whatever_the_collator_makes_of_them(apart: Callable, tmp_path: Path) -> None:
+    assert apart(jobs.gradients(tmp_path, 1, 7, 2, jobs.LabelsFromIds()), "own collator") <= TOLERANCE
+
+
+def test_ddp_does_not_search_a_peft_model_for_unused_parameters(two: list[dict]) -> None:
+    assert two[0]["gradients-7-1"]["searches"] is False
+
+
+def test_answers_and_evaluation_tables_are_one_processs(two: list[dict], tmp_path: Path) -> None:
+    one = jobs.evaluation(tmp_path, 1)
+    for results in two:
+        for part in ("old", "table", "summary"):
+            assert results["evaluation"][part] == one[part]
+    assert len({row["new_answer"] for row in one["table"]}) > 3
+
+
+def test_the_trainers_own_preparation_is_one_processs(two: list[dict], tmp_path: Path) -> None:
+    one = jobs.preparation(tmp_path, 1)
+    assert one["first"] == one["second"]
+    for results in two:
+        assert results["preparation"] == one
+
+
+def test_only_the_first_process_writes(two: list[dict], folder: Path) -> None:
+    assert list((folder / "cache-0").rglob("chunk-*.jsonl"))
+    assert not (folder / "cache-1").exists()
+    assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_resumed_training_is_an_unbroken_one(two: list[dict]) -> None:
+    for results in two:
+        assert all(torch.equal(results["resumed"][name], weight) for name, weight in results["unbroken"].items())
+    assert all(torch.equal(two[0]["resumed"][name], weight) for name, weight in two[1]["resumed"].items())
+
+
+def test_gradients_of_sharded_parameters_are_one_processs(
+    two: list[dict], relative_error: Callable, tmp_path: Path
+) -> None:
+    one = jobs.sharded(tmp_path, 1, 0)
+    for results in two:
+        assert results["sharded"]["kinds"] == {"DTensor"}
+        assert relative_error(one["gradients"], results["sharded"]["gradients"]) <= TOLERANCE
+    losses = [float(results["sharded"]["loss"]) for results in two]
+    assert sum(losses) / 2 == pytest.approx(float(one["loss"]), rel=TOLERANCE)

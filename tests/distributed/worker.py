@@ -1,0 +1,17 @@
+"""One of several processes: `torchrun --nproc_per_node 2 -m tests.distributed.worker OUT_DIR`."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+if __name__ == "__main__":
+    out, rank, world_size = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    os.environ["SEMANTIC_TRAINER_CACHE"] = str(out / f"cache-{rank}")  # apart, so that one sees who writes
+    torch.set_num_threads(1)
+
+    from . import jobs
+
+    torch.save(jobs.run_all(out, rank, world_size), out / f"results-{rank}.pt")
+    torch.distributed.destroy_process_group()
