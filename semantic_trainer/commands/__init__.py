@@ -4,4 +4,5 @@ COMMANDS = {
     "run": "teach facts: measure, train plain and weighted, evaluate, report",
     "facts": "validate and describe files of facts",
     "distances": "the report before training: which facts are near, far or known",
+    "ask": "ask the base and the tuned models of a finished run, side by side",
 }
