@@ -8,10 +8,12 @@ from typing import get_args, get_origin, get_type_hints
 
 from datasets import Dataset
 
+from ..facts.checks import FactCheck, check_facts
+from ..facts.collecting import FactRows, join_tables, to_dataset
 from ..facts.formats import FORMATS
+from ..facts.messages import suggest
 from ..facts.prompts import PromptFormat, check_shots, parse_shots, tokenize_facts
-from ..facts.readers import read_source, to_dataset
-from ..facts.schema import FactCheck, check_facts, suggest
+from ..facts.readers import read_source
 from ..models import DEFAULT_MODEL
 
 logger = logging.getLogger(__name__)
@@ -23,7 +25,9 @@ class FactsArguments:
 
     facts: list[str] = field(
         default_factory=list,
-        metadata={"help": "Fact sets: builtin:counterfactual, builtin:invented, or files; NAME[k] draws k by seed."},
+        metadata={
+            "help": "Fact sets: builtin:counterfactual, builtin:invented, files, ORG/NAME; NAME[k] draws k by seed."
+        },
     )
     facts_format: str = field(default="auto", metadata={"help": f"auto, {', '.join(FORMATS)}."})
     columns: list[str] | None = field(
@@ -122,15 +126,12 @@ def read_fact_sets(args: FactsArguments) -> tuple[Dataset, FactCheck]:
     if not args.facts:
         raise ValueError("`facts` is empty: name at least one set, for example --facts builtin:counterfactual")
     columns = parse_columns(args.columns)
-    rows = [
-        row if len(args.facts) == 1 else {**row, "row": f"{row['row']} of {source}"}
-        for source in args.facts
-        for row in read_source(source, args.facts_format, columns, args.split, args.facts_seed)
-    ]
-    check = check_facts(rows)
+    tables = [read_source(source, args.facts_format, columns, args.split, args.facts_seed) for source in args.facts]
+    table = tables[0] if len(tables) == 1 else join_tables(tables, args.facts)
+    check = check_facts(FactRows(table))
     for line in check.describe():
         logger.warning("facts: %s", line)
-    facts = to_dataset(rows, check.dropped, check)
+    facts = to_dataset(table, check)
     if not len(facts):
         raise ValueError(f"`facts` {args.facts} hold nothing to teach: {'; '.join(check.describe()) or 'no rows'}")
     if args.limit is not None and args.limit > len(facts):

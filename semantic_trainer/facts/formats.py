@@ -1,120 +1,149 @@
-"""Formats of facts: which keys of a row give one away, and how one row becomes one fact."""
+"""Formats of facts: which columns give one away, and how one row becomes one fact."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from .schema import FACT_COLUMNS, as_texts, meant, show_rows
+from .cells import Row, an_object, answers, first_text, own_columns, questions, texts
+from .conversations import read_messages, read_prompt_completion
+from .messages import meant, readable, shown
+from .schema import FACT_COLUMNS
 
-Row = Mapping[str, object]
 NQ_PREFIX = "nq question: "
-
-
-def _first(value: object) -> str | None:
-    """The first text of a cell that may hold one or a list of them."""
-    texts = as_texts(value)
-    return texts[0] if texts else None
-
-
-def _hops(value: object) -> list[dict[str, str]]:
-    """A cell of `{prompt, answer}` questions."""
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(
-        isinstance(hop, dict) and {"prompt", "answer"} <= set(hop) for hop in value
-    ):
-        raise ValueError(f"must be a list of {{prompt, answer}}, but {value!r} was found")
-    return [{"prompt": hop["prompt"], "answer": hop["answer"]} for hop in value]
 
 
 def read_mend_zsre(row: Row) -> dict:
     """MEND's zsRE: the target is the counterfactual `alt`; `loc` is a Natural Questions prompt."""
+    own = own_columns(row)
     return {
+        **own,
+        **answers(row.get("alt"), row, "alt"),
         "prompt": row.get("src"),
-        "target": row.get("alt"),
-        "subject": row.get("subject"),
-        "ground_truth": _first(row.get("answers")),
-        "paraphrases": as_texts(row.get("rephrase")),
-        "locality_prompts": [p.removeprefix(NQ_PREFIX) for p in as_texts(row.get("loc"))],
+        "ground_truth": first_text(row.get("answers"), "answers"),
+        "paraphrases": own["paraphrases"] + texts(row, "rephrase"),
+        "locality_prompts": own["locality_prompts"] + [p.removeprefix(NQ_PREFIX) for p in texts(row, "loc")],
+    }
+
+
+def read_rome_counterfact(row: Row) -> dict:
+    """ROME's CounterFact: the prompt is a template with `{}` for the subject; its neighbourhood is the locality."""
+    own, rewrite = own_columns(row), an_object(row.get("requested_rewrite"), "requested_rewrite")
+    template, subject = rewrite.get("prompt"), rewrite.get("subject")
+    new, true = (an_object(rewrite.get(name), f"requested_rewrite.{name}") for name in ("target_new", "target_true"))
+    if not isinstance(template, str) or not isinstance(subject, str):
+        raise ValueError(f"`requested_rewrite` must hold the texts prompt and subject, but {shown(rewrite)} was found")
+    return {
+        **own,
+        **answers(new.get("str"), row, "requested_rewrite.target_new.str"),
+        "prompt": template.replace("{}", subject),
+        "subject": subject,
+        "relation": rewrite.get("relation_id"),
+        "ground_truth": true.get("str"),
+        "paraphrases": own["paraphrases"] + texts(row, "paraphrase_prompts"),
+        "locality_prompts": own["locality_prompts"] + texts(row, "neighborhood_prompts"),
     }
 
 
 def read_knowedit(row: Row) -> dict:
     """KnowEdit: locality and portability are groups of prompts; every group is taken."""
-    hops = [
-        (p["prompt"], _first(p.get("ground_truth"))) for group in (row.get("portability") or {}).values() for p in group
-    ]
+    asked = questions(row.get("locality"), "locality")
+    fact = read_easyedit_counterfact(row)
+    return {**fact, "locality_prompts": fact["locality_prompts"] + [p for q in asked for p in texts(q, "prompt")]}
+
+
+def read_easyedit_counterfact(row: Row) -> dict:
+    """EasyEdit's flat CounterFact, with its portability questions where a file has them."""
+    own = own_columns(row)
+    asked, answered = (texts(row, f"portability_{name}") for name in ("prompt", "ground_truth"))
+    if len(asked) != len(answered):
+        raise ValueError(f"there are {len(asked)} portability_prompt, but {len(answered)} portability_ground_truth")
+    more = [{"prompt": prompt, "answer": answer} for prompt, answer in zip(asked, answered, strict=True)]
     return {
+        **own,
+        **answers(row.get("target_new"), row, "target_new"),
         "prompt": row.get("prompt"),
-        "target": row.get("target_new"),
-        "subject": row.get("subject"),
-        "ground_truth": _first(row.get("ground_truth")),
-        "paraphrases": as_texts(row.get("rephrase_prompt")),
-        "locality_prompts": [p["prompt"] for group in (row.get("locality") or {}).values() for p in group],
-        "portability": [{"prompt": prompt, "answer": answer} for prompt, answer in hops if answer],
+        "ground_truth": first_text(row.get("ground_truth"), "ground_truth"),
+        "paraphrases": own["paraphrases"] + texts(row, "rephrase_prompt"),
+        "locality_prompts": own["locality_prompts"] + texts(row, "locality_prompt"),
+        "portability": own["portability"] + more,
     }
 
 
 def read_facts(row: Row) -> dict:
-    """Our own columns; a text where a list belongs counts as a list of one."""
-    fact = {name: row.get(name) for name in FACT_COLUMNS if name != "fact_id"}
-    for name in ("aliases", "paraphrases", "locality_prompts", "portability"):
-        try:
-            fact[name] = _hops(fact[name]) if name == "portability" else as_texts(fact[name])
-        except ValueError as error:
-            raise ValueError(f"column {name!r} {error}") from error
-    return fact
+    """Our own columns."""
+    return {**own_columns(row), **answers(row.get("target"), row, "target"), "prompt": row.get("prompt")}
 
 
-FORMATS: dict[str, tuple[frozenset[str], Callable[[Row], dict]]] = {
-    "mend_zsre": (frozenset({"src", "alt", "rephrase", "loc"}), read_mend_zsre),
-    "knowedit": (frozenset({"prompt", "target_new", "locality", "portability"}), read_knowedit),
-    "facts": (frozenset({"prompt", "target"}), read_facts),
+@dataclass(frozen=True)
+class Format:
+    """How one row is read, and the columns that are.
+
+    Attributes:
+        read: one row -> one fact.
+        needed: columns that a set of this format must have.
+        signs: further columns by which it is recognised.
+        others: further columns that are read; our own optional columns always are.
+    """
+
+    read: Callable[[Row], dict]
+    needed: frozenset[str]
+    signs: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
+
+    def describe(self, keys: Iterable[str]) -> str:
+        """`(by prompt, target); ignored: case_id` for a set with these columns."""
+        keys = list(keys)
+        by = sorted((self.needed | self.signs) & set(keys))
+        used = self.needed | self.signs | self.others | set(FACT_COLUMNS)
+        ignored = [key for key in keys if key not in used]
+        return f"(by {', '.join(by)})" + (f"; ignored: {readable(ignored)}" if ignored else "")
+
+
+EASYEDIT_OTHERS = frozenset({"locality_prompt", "portability_prompt", "portability_ground_truth"})
+# The first that fits is taken: those with the most telling columns stand before those that have them in common.
+FORMATS: dict[str, Format] = {
+    "mend_zsre": Format(
+        read_mend_zsre, frozenset({"src", "alt"}), frozenset({"rephrase", "loc"}), frozenset({"answers"})
+    ),
+    "rome_counterfact": Format(
+        read_rome_counterfact,
+        frozenset({"requested_rewrite"}),
+        frozenset({"paraphrase_prompts", "neighborhood_prompts"}),
+    ),
+    "knowedit": Format(
+        read_knowedit,
+        frozenset({"prompt", "target_new", "locality"}),
+        frozenset({"portability"}),
+        EASYEDIT_OTHERS | {"rephrase_prompt"},
+    ),
+    "facts": Format(read_facts, frozenset({"prompt", "target"})),
+    "easyedit_counterfact": Format(
+        read_easyedit_counterfact,
+        frozenset({"prompt", "target_new"}),
+        frozenset({"ground_truth", "rephrase_prompt"}),
+        EASYEDIT_OTHERS,
+    ),
+    "prompt_completion": Format(read_prompt_completion, frozenset({"prompt", "completion"})),
+    "messages": Format(read_messages, frozenset({"messages"})),
 }
 
 
-def detect_format(keys: Iterable[str]) -> str:
-    """Name of the first format whose tell-tale keys are all present.
+def detect_format(keys: Iterable[str], mapped: bool = False) -> str:
+    """Name of the first format whose needed columns are all present.
+
+    Args:
+        keys: the columns found.
+        mapped: the user named fact columns, so that these come before every other format's.
 
     Raises:
         ValueError: no format fits; the message lists the columns found and what each format needs.
     """
     keys = list(keys)
-    for name, (needed, _) in FORMATS.items():
-        if needed <= set(keys):
+    for name in ["facts", *FORMATS] if mapped else FORMATS:
+        if FORMATS[name].needed <= set(keys):
             return name
     near = "".join(meant(name, keys) for name in ("prompt", "target") if name not in keys)
-    needs = "; ".join(f"{name}: {', '.join(sorted(needed))}" for name, (needed, _) in FORMATS.items())
+    needs = "; ".join(f"{name}: {', '.join(sorted(form.needed))}" for name, form in FORMATS.items())
     raise ValueError(
-        f"no known fact format has the columns {keys}.{near} Formats and the columns they need: {needs}. "
+        f"no known fact format has the columns {shown(keys)}.{near} Formats and the columns they need: {needs}. "
         "Map your own columns with columns={'prompt': 'your_column', 'target': 'your_other_column'}."
     )
-
-
-def read_row(read: Callable[[Row], dict], row: Row, number: int) -> dict:
-    try:
-        return {**read(row), "row": number}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        what = f"{type(error).__name__} {error}" if isinstance(error, (AttributeError, KeyError, TypeError)) else error
-        raise ValueError(f"row {number} (counted from 0) is not as its format says: {what}") from error
-
-
-def check_text(facts: list[dict]) -> None:
-    """`prompt` and `target` are texts; a blank target is `check_facts`'s business, a blank prompt is ours."""
-    for column in ("prompt", "target"):
-        wrong = [i for i, fact in enumerate(facts) if not isinstance(fact[column], str)]
-        if wrong:
-            value = facts[wrong[0]][column]
-            raise ValueError(
-                f"column {column!r} must hold strings, but {show_rows(wrong)} hold(s) {type(value).__name__}, "
-                f"first {value!r}. Convert it to text before loading."
-            )
-    for column in ("subject", "relation", "ground_truth"):
-        wrong = [i for i, fact in enumerate(facts) if not isinstance(fact.get(column), (str, type(None)))]
-        if wrong:
-            value = facts[wrong[0]][column]
-            raise ValueError(
-                f"column {column!r} must hold strings or nothing, but {show_rows(wrong)} hold(s) "
-                f"{type(value).__name__}, first {value!r}. Convert it to text before loading."
-            )
-    blank = [i for i, fact in enumerate(facts) if not fact["prompt"].strip()]
-    if blank:
-        raise ValueError(f"column 'prompt' is empty in {show_rows(blank)}. Fill it in or leave those rows out.")

@@ -1,63 +1,105 @@
-"""Rows of a file: a JSON array, JSONL, CSV or Parquet, as dicts."""
+"""Rows of a file, by its ending, and one sentence for whatever is wrong with it."""
 
 import csv
-import json
-from pathlib import Path
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow
 
 from . import builtin
-from .schema import show_rows
+from .messages import shown
+from .parsing import csv_rows, json_lines, json_values, parquet_rows
 
 
-def _read_csv(path: Path) -> list[dict]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        rows = list(reader)
-    if reader.fieldnames is None:
-        raise ValueError("it is empty; its first line must name the columns")
-    ragged = [i for i, row in enumerate(rows) if None in row or None in row.values()]
-    if ragged:
-        raise ValueError(f"{show_rows(ragged)} do(es) not have as many cells as the first line has columns")
-    return rows
+@dataclass(frozen=True)
+class Rows:
+    """Rows that can be read more than once.
+
+    Attributes:
+        name: what messages call them.
+        read: starts at the first row.
+        columns: their names, where they are known without reading every row.
+    """
+
+    name: str
+    read: Callable[[], Iterator[dict]]
+    columns: tuple[str, ...] | None = None
+
+    def keys(self) -> list[str]:
+        """All column names in order of appearance.
+
+        Raises:
+            ValueError: there are no rows.
+        """
+        if next(self.read(), None) is None:
+            raise ValueError(f"`source` {self.name!r} holds no rows: write one object a fact into it")
+        return list(self.columns or dict.fromkeys(key for row in self.read() for key in row))
 
 
-def _read_lines(text: str) -> list[object]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        try:
-            rows += [json.loads(line)] if line.strip() else []
-        except ValueError as error:
-            raise ValueError(f"line {number}: {error}") from error
-    return rows
+TEXT_READERS = {".json": json_values, ".jsonl": json_lines, ".csv": csv_rows}
+LINE_ENDS = {".json": None, ".jsonl": "\n", ".csv": ""}  # csv wants them as they are; JSONL's lines end in \n alone
+ENDINGS = (*TEXT_READERS, *(f"{ending}.gz" for ending in TEXT_READERS), ".parquet")
 
 
-def read_rows(path: Path) -> list[dict]:
-    """The rows of a JSON array, JSONL, CSV or Parquet file as dicts.
+def _text_rows(path: str, ending: str) -> Iterator[object]:
+    opening = gzip.open if path.lower().endswith(".gz") else open
+    with opening(path, "rt", encoding="utf-8-sig", newline=LINE_ENDS[ending]) as file:
+        yield from TEXT_READERS[ending](file)
+
+
+def _records(values: Iterable[object]) -> Iterator[dict]:
+    for number, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise ValueError(f"it must hold a list of records, one object a fact, but row {number} is {shown(value)}")
+        yield value
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """What a reader of the standard library or of pyarrow says, as one sentence about `source`."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        what = f"it is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
+        raise ValueError(f"`source` {path!r} could not be read: {what}") from error
+    except RecursionError as error:
+        what = "an object in it is nested too deeply; facts are flat, or nested a few levels"
+        raise ValueError(f"`source` {path!r} could not be read: {what}") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        what = f"its gzip stream is torn or none at all ({error}); copy it or compress it again"
+        raise ValueError(f"`source` {path!r} could not be read: {what}") from error
+    except (ValueError, OverflowError, OSError, csv.Error, pyarrow.ArrowException) as error:
+        raise ValueError(f"`source` {path!r} could not be read: {error}") from error
+
+
+def open_table(path: str) -> Rows:
+    """The rows of a file, by its ending.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the ending is unknown or the content is not what the ending says.
+        ValueError: the ending is unknown; while reading: the content is not what the ending says.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):
+        what = "is a folder" if os.path.isdir(path) else "does not exist"
         names = ", ".join(f"{builtin.BUILTIN}{name}" for name in builtin.NAMES)
-        raise FileNotFoundError(f"`source` {str(path)!r} {what}. Give a file, or one of the built-in sets: {names}.")
-    try:
-        if path.suffix == ".json":
-            rows = json.loads(path.read_text(encoding="utf-8-sig"))
-        elif path.suffix == ".jsonl":
-            rows = _read_lines(path.read_text(encoding="utf-8-sig"))
-        elif path.suffix == ".csv":
-            rows = _read_csv(path)
-        elif path.suffix == ".parquet":
-            import pyarrow.parquet
+        raise FileNotFoundError(
+            f"`source` {shown(path)} {what}. Give a file, one of the built-in sets ({names}), or a dataset on the Hub "
+            "as ORG/NAME."
+        )
+    ending = next((known for known in ENDINGS if path.lower().endswith(known)), None)
+    if ending is None:
+        raise ValueError(
+            f"`source` {path!r} could not be read: the ending {os.path.splitext(path)[1]!r} is unknown; use .json, "
+            ".jsonl, .csv or .parquet; .json.gz, .jsonl.gz and .csv.gz are read too"
+        )
 
-            rows = pyarrow.parquet.read_table(path).to_pylist()
-        else:
-            raise ValueError(f"the ending {path.suffix!r} is unknown; use .json, .jsonl, .csv or .parquet")
-    except (ValueError, OSError, csv.Error) as error:
-        raise ValueError(f"`source` {str(path)!r} could not be read: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"`source` {str(path)!r} must hold a list of records, one object a fact")
-    if not rows:
-        raise ValueError(f"`source` {str(path)!r} holds no rows")
-    return rows
+    def read() -> Iterator[dict]:
+        with _explained(path):
+            values = parquet_rows(path) if ending == ".parquet" else _text_rows(path, ending.removesuffix(".gz"))
+            yield from _records(values)
+
+    return Rows(path, read)
