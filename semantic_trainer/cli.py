@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from .commands import COMMANDS
+from .distribution import FirstProcessError, world_size
+from .files import disk_trouble
 
 # What a user can cause; anything else is our mistake and keeps its traceback.
 USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
+KEPT = ("run", "distances")  # commands that go on from what they have finished
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,27 +40,51 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*pin_memory.*", category=UserWarning)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 where it ended well, 2 after a user's error, 130 after ctrl-C.
+def explain(error: Exception, go_on: str) -> str | None:
+    """One sentence for what a user or a disk caused; `None` for our own mistakes."""
+    plain = isinstance(error, OSError) and error.strerror and error.filename is None
+    words = " ".join((error.strerror if plain else str(error)).split())
+    if disk_trouble(error):
+        return "; ".join(filter(None, (f"the disk is full or cannot be written to: {words}", go_on)))
+    return words if isinstance(error, USER_ERRORS) else None
 
-    `SEMANTIC_TRAINER_DEBUG=1` shows the traceback of a user's error.
+
+def how_to_go_on(argv: Sequence[str]) -> str:
+    """What to type after a command was interrupted or could not write; nothing where nothing is kept."""
+    if argv[0] not in KEPT:
+        return ""
+    resume = ["--resume"] if argv[0] == "run" else []
+    options = [option for option in argv if option not in ("--overwrite", "--resume")]
+    again = shlex.join(["semantic-trainer", *options, *resume])
+    how = f"with: {again}" if world_size() == 1 else " and ".join(["with the same launch", *resume])
+    return f"what is finished is kept, go on {how}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 where it ended well, 2 after a user's or a disk's error, 130 after ctrl-C.
+
+    Of several processes the first one speaks. `SEMANTIC_TRAINER_DEBUG=1` shows the traceback of a user's error.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     command = build_parser().parse_args(argv[:1]).command
+    rank = int(os.environ.get("RANK") or 0)
     quiet_libraries()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("semantic_trainer").setLevel(logging.INFO)
+    logging.basicConfig(level=logging.WARNING if rank == 0 else logging.ERROR, format="%(levelname)s: %(message)s")
+    logging.getLogger("semantic_trainer").setLevel(logging.INFO if rank == 0 else logging.ERROR)
     try:
         return import_module(f".commands.{command}", __package__).main(argv[1:]) or 0
     except KeyboardInterrupt:
-        kept = [option for option in argv if option not in ("--overwrite", "--resume")]
-        again = shlex.join(["semantic-trainer", *kept, "--resume"])
-        print(f"\ninterrupted; go on with: {again}" if command == "run" else "\ninterrupted", file=sys.stderr)
+        if rank == 0:
+            print("; ".join(filter(None, ("\ninterrupted", how_to_go_on(argv)))), file=sys.stderr)
         return 130
-    except USER_ERRORS as error:
-        if os.environ.get("SEMANTIC_TRAINER_DEBUG"):
+    except FirstProcessError:
+        return 2  # the first process says why
+    except Exception as error:
+        sentence = explain(error, how_to_go_on(argv))
+        if sentence is None or os.environ.get("SEMANTIC_TRAINER_DEBUG"):
             raise
-        print(f"semantic-trainer {command}: error: {error}", file=sys.stderr)
+        who = f" (process {rank})" if rank else ""
+        print(f"semantic-trainer {command}{who}: error: {sentence}", file=sys.stderr)
         return 2
 
 

@@ -16,13 +16,25 @@ class FirstProcessError(RuntimeError):
     """What the other processes raise where the first one failed, which raises its own error."""
 
 
+def world_size() -> int:
+    """How many processes the launcher started; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def without_accelerator() -> bool:
+    """Whether there is no GPU or the like; accelerate joins processes on the CPU only if it is told so."""
+    import torch
+
+    return not torch.accelerator.is_available()
+
+
 def _state() -> object | None:
     """accelerate's view of the job, or `None` in a single process; light until there is a job."""
-    if int(os.environ.get("WORLD_SIZE") or 1) < 2:
+    if world_size() < 2:
         return None
     from accelerate import PartialState
 
-    state = PartialState()
+    state = PartialState(cpu=without_accelerator())
     return state if state.num_processes > 1 else None
 
 

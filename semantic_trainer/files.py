@@ -64,3 +64,12 @@ def check_writable(folder: Path, argument: str, fix: str) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"{where} is a file. {fix}")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"{where} cannot be written to. {fix}")
+
+
+def disk_trouble(error: BaseException) -> bool:
+    """Whether an error says that a disk is full or cannot be written to, whichever library raised it."""
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    if isinstance(error, OSError) and error.errno in codes:
+        return True
+    # safetensors quotes the system's words in an error of its own, torch.save may say no more than its source file.
+    return any(sign in str(error) for sign in (*map(os.strerror, codes), "inline_container.cc"))

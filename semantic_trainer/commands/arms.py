@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import torch
@@ -11,7 +12,9 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import set_seed
 
+from ..distribution import on_first
 from ..facts.prompts import PromptFormat
+from ..files import temporary_path
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..training.trainer import SemanticWeightedTrainer
 from ..training.training_args import SemanticTrainingArguments
@@ -49,7 +52,7 @@ def train_arm(
         finished: folder of the trained adapter; written whole or not at all.
     """
     vars(model).pop("peft_config", None)  # what the arm before left on the base
-    if (finished / "adapter_config.json").exists():
+    if on_first((finished / "adapter_config.json").exists):
         logger.info("%s: trained already", finished.name)
         return PeftModel.from_pretrained(model, finished, is_trainable=False)
     set_seed(training_args.seed)
@@ -57,7 +60,7 @@ def train_arm(
     trainer = SemanticWeightedTrainer(
         tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
     )
-    checkpoint = last_whole_checkpoint(Path(training_args.output_dir))
+    checkpoint = on_first(last_whole_checkpoint, Path(training_args.output_dir), training_args.world_size)
     if checkpoint:
         logger.info("%s: going on from %s", finished.name, Path(checkpoint).name)
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -66,16 +69,22 @@ def train_arm(
     name = DEFAULT_HUB_ID if args.model == DEFAULT_MODEL else args.model
     tuned.peft_config["default"].base_model_name_or_path = name
     tuned.peft_config["default"].revision = args.revision
-    save_adapter(tuned, finished)
+    on_first(save_adapter, tuned, finished)
     return tuned
 
 
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint whose last file, `trainer_state.json`, is whole; torn ones are deleted."""
+def last_whole_checkpoint(folder: Path, processes: int = 1) -> str | None:
+    """The newest whole checkpoint; torn ones are deleted.
+
+    `trainer_state.json` is written last, and by the first process: each other process has its own random state.
+    """
     steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
     for checkpoint in steps:
+        states = [checkpoint / f"rng_state_{rank}.pth" for rank in range(processes)] if processes > 1 else []
         try:
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+            if not all(map(zipfile.is_zipfile, states)):
+                raise ValueError("a random state is missing or torn")
         except (OSError, ValueError):
             logger.warning("%s was cut short while it was written: deleted", checkpoint.name)
             shutil.rmtree(checkpoint)
@@ -86,8 +95,7 @@ def last_whole_checkpoint(folder: Path) -> str | None:
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
     """Save an adapter to a folder that appears only when it is whole."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_path(folder)
     model.save_pretrained(temporary, save_embedding_layers=False)
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, folder)

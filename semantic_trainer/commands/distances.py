@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset
 
 from ..answers import add_old_answers
 from ..answers.decoding import context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
+from ..distribution import is_first
+from ..files import check_writable
 from ..models import choose_dtype, load_model
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
@@ -27,6 +30,8 @@ def main(argv: Sequence[str]) -> int:
     """Parse, measure, print, draw. Takes the options of `run`, so that one YAML serves both."""
     args, training_args = parse(argv, "distances", (RunArguments, SemanticTrainingArguments))
     facts = measure(args, training_args)
+    if not is_first():
+        return 0
     described = describe_distances(facts)
     path = save_figure(distance_histogram(facts), Path(training_args.output_dir) / DISTANCES_FILE)
     show(facts, described)
@@ -38,7 +43,10 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(args: RunArguments, training_args: SemanticTrainingArguments) -> Dataset:
     """The facts with old answers, distances and weights."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
     check_arms(training_args)
+    check_writable(Path(training_args.output_dir), "`output_dir`", "Choose another folder.")
     facts, _ = read_fact_sets(args)
     model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
     model.to(training_args.device)

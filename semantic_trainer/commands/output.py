@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet
 from datasets import Dataset
 
-from ..files import write_atomically
+from ..files import check_writable, sweep, temporary_path, write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import draw_run
 from ..report.model_card import create_model_card, create_report, result_rows, write_text
@@ -67,8 +67,9 @@ class OutputFolder:
         Raises:
             ValueError: it is in use and neither option was given, or it holds a run with other options.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"`output_dir` {str(self.path)!r} is a file. Choose a folder.")
+        check_writable(self.path, "`output_dir`", "Choose another folder.")
+        sweep(self.path.parent)  # what a kill inside `start` left beside the folder
+        sweep(self.path, recursive=True)
         # A try that ended before its first answer leaves its options alone: nothing to go on with, nothing to lose.
         used = self.path.exists() and {f.name for f in self.path.iterdir()} - {DISTANCES_FILE, CONFIG_FILE}
         ours = (self.path / CONFIG_FILE).exists()
@@ -103,9 +104,8 @@ class OutputFolder:
     def start(self) -> None:
         """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now."""
         if self.replaces:
-            old = self.path.with_name(f".{self.path.name}.old")
-            shutil.rmtree(old, ignore_errors=True)
-            os.replace(self.path, old)  # a kill while deleting leaves nothing half a run in the way
+            old = temporary_path(self.path)
+            os.replace(self.path, old)  # a kill while deleting leaves no half a run in the way
             shutil.rmtree(old)
         write_text(self.path / CONFIG_FILE, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
 

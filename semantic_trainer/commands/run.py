@@ -18,6 +18,7 @@ from ..answers.decoding import context_length
 from ..answers.store import text_hash
 from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
+from ..distribution import is_first, on_first
 from ..evaluation.evaluator import Evaluation, evaluate_facts
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
@@ -47,9 +48,15 @@ class RunArguments(FactsArguments, ModelArguments):
 
     resume: bool = field(default=False, metadata={"help": "Go on with the run in output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Delete the run in output_dir and start again."})
+    threads: int | None = field(
+        default=None,
+        metadata={"help": "CPU threads; the last bits of a training depend on them. None leaves it to torch."},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.threads, int) and self.threads < 1:
+            raise ValueError(f"`threads` must be at least 1, but {self.threads} was passed")
         if self.resume and self.overwrite:
             raise ValueError("`resume` and `overwrite` exclude each other")
 
@@ -58,12 +65,15 @@ def main(argv: Sequence[str]) -> int:
     """Parse, run, print."""
     args, training_args = parse(argv, "run", (RunArguments, SemanticTrainingArguments))
     summary = run(args, training_args)
-    print_results(summary, training_args.output_dir)
+    if is_first():
+        print_results(summary, training_args.output_dir)
     return 0
 
 
 def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSummary:
     """Teach facts twice, `plain` and `weighted`, with the same seed, steps and path; evaluate both and the base.
+
+    Under `torchrun` or `accelerate launch` the processes share answering and training; the first one writes.
 
     Args:
         args: facts, model, adapter, resume or overwrite.
@@ -75,12 +85,14 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     Raises:
         ValueError: nothing to teach, an `output_dir` in use, options that differ from the run to go on with.
     """
+    if args.threads:
+        torch.set_num_threads(args.threads)
     started, environment = time.perf_counter(), describe_environment()
     check_arms(training_args)
     facts, check = read_fact_sets(args)
-    config = run_config(args, training_args) | {"facts_hash": text_hash(facts.to_list())}
-    folder = OutputFolder(Path(training_args.output_dir), config)
-    finished = folder.prepare(args.resume, args.overwrite)
+    decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}
+    folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args) | decisive)
+    finished = on_first(folder.prepare, args.resume, args.overwrite)
     if finished:
         return finished
     dtype = choose_dtype(args.dtype, base_frozen=True)
@@ -91,7 +103,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     model = get_peft_model(
         model, lora_config(args)
     ).unload()  # an impossible adapter is refused before anything starts
-    folder.start()
+    on_first(folder.start)
 
     def evaluate(current: torch.nn.Module) -> Evaluation:
         return evaluate_facts(
@@ -111,7 +123,8 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     described = describe_distances(facts)
     for warning in distance_warnings(described):
         logger.warning(warning)
-    announce(model, tokenizer, facts, form, training_args, time.perf_counter() - started)
+    if is_first():
+        announce(model, tokenizer, facts, form, training_args, time.perf_counter() - started)
     for arm, weighting in (("plain", "none"), ("weighted", training_args.weighting)):
         arm_args = replace_arm(training_args, folder, arm, weighting)
         tuned = train_arm(model, tokenizer, facts.remove_columns("weight"), form, arm_args, args, folder.adapter(arm))
@@ -125,7 +138,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
         distances=described,
         runs={name: evaluations[name].summary for name in RUNS},
     )
-    write_outputs(folder, summary, facts, {name: evaluations[name].table for name in RUNS})
+    on_first(write_outputs, folder, summary, facts, {name: evaluations[name].table for name in RUNS})
     return summary
 
 
@@ -142,6 +155,8 @@ def check_arms(training_args: SemanticTrainingArguments) -> None:
     for name, value in (("eval_strategy", "no"), ("load_best_model_at_end", False), ("push_to_hub", False)):
         if getattr(training_args, name) != value:
             raise ValueError(f"`{name}` has no effect in `run`, which evaluates both arms at their end. Leave it out.")
+    if training_args.save_only_model:
+        raise ValueError("`save_only_model` keeps no optimizer, so `run` could not go on after a kill. Leave it out.")
     try:
         get_reporting_integration_callbacks(training_args.report_to)
     except RuntimeError as error:
@@ -199,7 +214,7 @@ def announce(
         start = time.perf_counter()
         model(input_ids=ids, logits_to_keep=1)
         forward = time.perf_counter() - start
-    per_epoch = math.ceil(len(facts) / args.per_device_train_batch_size)
+    per_epoch = math.ceil(len(facts) / args.per_device_train_batch_size / args.world_size)
     passes = (
         args.max_steps * args.gradient_accumulation_steps if args.max_steps > 0 else args.num_train_epochs * per_epoch
     )

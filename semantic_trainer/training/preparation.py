@@ -25,6 +25,7 @@ from .training_args import SemanticTrainingArguments
 logger = logging.getLogger(__name__)
 PREPARED_FILE = "prepared_facts.parquet"
 PREPARED_COLUMNS = ("old_answer", "old_answer_truncated", "distance")
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _KEY = b"semantic_trainer"
 
 
@@ -179,6 +180,17 @@ class Preparation:
             "prompt format": json.loads(json.dumps(self.prompt_format.to_dict())),
             "max_new_tokens": self.args.max_new_tokens,
         }
+
+
+def uses_every_parameter(model: object) -> bool:
+    """Whether each trainable parameter of a `PeftModel` is in every loss: so but for a base with experts.
+
+    `Trainer` has DDP search every graph of what is no `PreTrainedModel` for unused parameters, which takes time.
+    """
+    if not hasattr(model, "peft_config"):
+        return False
+    config = model.get_base_model().config.get_text_config()
+    return not any((getattr(config, name, None) or 0) > 1 for name in EXPERTS)
 
 
 def warn_about_lost_losses(model: object) -> None:

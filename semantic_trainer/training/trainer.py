@@ -11,9 +11,8 @@ from transformers import modeling_utils as transformers_modeling
 from ..facts.prompts import PromptFormat
 from .data_collator import WEIGHT, FactCollator, WeightedCollator, has_label_lists
 from .filling import FilledDataset, can_be_filled, fill_up
-from .launching import refuse_fsdp_that_is_none, uses_every_parameter
 from .losses import left_padded_positions, predicting_positions, weighted_nll_sum
-from .preparation import Preparation, warn_about_half_precision, warn_about_lost_losses
+from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,6 @@ class SemanticWeightedTrainer(Trainer):
         if args.ddp_find_unused_parameters is None and uses_every_parameter(model):
             args.ddp_find_unused_parameters = False  # Trainer looks for some in whatever is no PreTrainedModel
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)
-        refuse_fsdp_that_is_none(self.accelerator, args)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would replace the weighted loss. Leave it out, or use Trainer.")
         self._preparation = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)

@@ -1,10 +1,12 @@
 """SemanticTrainingArguments: transformers' TrainingArguments and what the weighting needs."""
 
+import os
 from dataclasses import dataclass, field, fields
 
 from transformers import TrainingArguments
 
 from ..distance.weighting import WEIGHTINGS, check_gamma
+from ..distribution import without_accelerator, world_size
 from ..facts.prompts import KINDS, parse_shots
 from ..facts.schema import suggest
 
@@ -13,10 +15,13 @@ from ..facts.schema import suggest
 class SemanticTrainingArguments(TrainingArguments):
     """`TrainingArguments` with the weighting of Eqs. 5-6 and the way facts are asked.
 
-    Defaults of `TrainingArguments` are unchanged. `label_smoothing_factor` and `use_liger_kernel` are refused.
+    Defaults of `TrainingArguments` are unchanged, but for `use_cpu` where several processes were launched on a machine
+    without accelerator, each of which would otherwise train by itself. `label_smoothing_factor` and
+    `use_liger_kernel` are refused.
 
     Raises:
-        ValueError: negative gamma, unknown weighting or prompt format, gamma together with `weighting="column"`.
+        ValueError: negative gamma, unknown weighting or prompt format, gamma together with `weighting="column"`, or
+            `fsdp` on a CPU.
 
     Example:
         >>> args = SemanticTrainingArguments(output_dir="out", gamma=1.0, learning_rate=2e-3)
@@ -52,6 +57,13 @@ class SemanticTrainingArguments(TrainingArguments):
     answer_batch_size: int = field(default=32, metadata={"help": "Prompts answered at a time."})
 
     def __post_init__(self) -> None:
+        self.use_cpu = self.use_cpu or (world_size() > 1 and without_accelerator())
+        launched = os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("1", "true")
+        if (self.fsdp or launched) and (self.use_cpu or without_accelerator()):
+            raise ValueError(
+                "`fsdp` was asked for, but on a CPU accelerate would silently run plain DDP and shard nothing. Leave "
+                "`fsdp` (and `--use_fsdp` of `accelerate launch`) out, or launch on GPUs."
+            )
         super().__post_init__()
         if self.gamma is not None:
             self.gamma = check_gamma(self.gamma)
