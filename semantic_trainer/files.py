@@ -71,5 +71,5 @@ def disk_trouble(error: BaseException) -> bool:
     codes = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
     if isinstance(error, OSError) and error.errno in codes:
         return True
-    # safetensors quotes the system's words in an error of its own, torch.save may say no more than its source file.
-    return any(sign in str(error) for sign in (*map(os.strerror, codes), "inline_container.cc"))
+    # safetensors quotes the system's words in an error of its own; torch.save may say no more than where it was.
+    return any(sign in str(error) for sign in (*map(os.strerror, codes), "inline_container.cc", "iostream error"))
