@@ -74,12 +74,15 @@ class RunSummary:
 
         Raises:
             FileNotFoundError: the folder holds no summary.
-            ValueError: it is of another schema version.
+            ValueError: it is torn, or of another schema version.
         """
         path = Path(folder) / SUMMARY_FILE
         if not path.exists():
             raise FileNotFoundError(f"{str(folder)!r} holds no {SUMMARY_FILE}: no run has ended there.")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            data = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is torn ({error}). Copy the run again, whole.") from error
         if data.get("schema_version") != SCHEMA_VERSION:
             raise ValueError(
                 f"{path} has schema_version {data.get('schema_version')}; this version reads {SCHEMA_VERSION}"

@@ -14,6 +14,7 @@ import torch
 
 from semantic_trainer.cli import main
 from semantic_trainer.commands import ask
+from semantic_trainer.commands.finished import load_run, run_format
 from semantic_trainer.facts.prompts import PromptFormat
 
 QUICK_HELP = """
@@ -96,7 +97,7 @@ def test_help_needs_no_torch() -> None:
 
 def test_answers_are_the_runs_own(finished: Path) -> None:
     """Asked alone or together, every prompt and paraphrase gets the answer that facts.parquet holds."""
-    run = ask.load_run(finished, ("plain", "weighted"))
+    run = load_run(finished, ("plain", "weighted"))
     rows = pyarrow.parquet.read_table(finished / "facts.parquet").to_pylist()
     said = ask.ask(run, [row["prompt"] for row in rows])
     held = {"base": "old_answer", "plain": "plain_answer", "weighted": "weighted_answer"}
@@ -203,12 +204,12 @@ def test_the_text_is_the_runs_whatever_the_template_says_now(finished: Path, tok
     changed = {**config, "prompt_text": config["prompt_text"].replace("<|im_start|>user", "<|im_start|>system\n1 May")}
     assert changed != config
     for one in (config, changed):
-        form = ask.run_format(one, tokenizer)
+        form = run_format(one, tokenizer)
         assert form.prompt_text("{prompt}") == one["prompt_text"]
         assert form.kind == "chat"
     shots = {"prompt_format": "question_answer", "shots": ["What is {prompt}? => A hole"], "system_prompt": None}
     form = PromptFormat.question_answer([("What is {prompt}?", "A hole")])
-    assert ask.run_format({**shots, "prompt_text": form.prompt_text("{prompt}")}, tokenizer) == form
+    assert run_format({**shots, "prompt_text": form.prompt_text("{prompt}")}, tokenizer) == form
 
 
 def test_without_facts_there_are_no_targets(
@@ -267,7 +268,7 @@ def test_the_arm_that_is_not_asked_may_be_missing(spoilt: Path, monkeypatch: pyt
     shutil.rmtree(spoilt / "plain")
     monkeypatch.setattr("semantic_trainer.models.load_model", lambda *args: (_ for _ in ()).throw(OSError("loaded")))
     with pytest.raises(OSError, match="loaded"):
-        ask.load_run(spoilt, ("weighted",))
+        load_run(spoilt, ("weighted",))
 
 
 @pytest.mark.usefixtures("no_model")

@@ -1,0 +1,168 @@
+"""A finished run, read again: checked before anything is loaded, then its base, adapters and prompt format."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a wrong folder needs none of them
+    from ..answers.decoding import GenerationSettings
+    from ..facts.prompts import PromptFormat
+    from ..report.summary import RunSummary
+
+logger = logging.getLogger(__name__)
+PLACES = {"plain": "plain", "weighted": ""}  # where `run` leaves each adapter, seen from its folder
+NEEDED = (
+    *("model", "revision", "dtype", "max_new_tokens"),
+    *("prompt_format", "prompt_text", "shots", "system_prompt"),
+)
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A finished run, ready to be asked.
+
+    Attributes:
+        model: `PeftModel` with one adapter an arm; its base answers with the adapters off.
+        targets: prompts and paraphrases of the facts taught -> target.
+    """
+
+    model: object
+    tokenizer: object
+    form: "PromptFormat"
+    settings: "GenerationSettings"
+    arms: tuple[str, ...]
+    targets: Mapping[str, str]
+
+
+def load_run(
+    folder: Path, arms: tuple[str, ...], max_new_tokens: int | None = None, base: str | None = None
+) -> LoadedRun:
+    """Check a finished run's folder, then load its base, adapters and prompt format."""
+    from ..answers.decoding import GenerationSettings
+    from ..models import choose_dtype, load_model
+    from .run import ANSWER_DTYPE
+
+    config = read_summary(folder).config
+    settings = GenerationSettings(config["max_new_tokens"] if max_new_tokens is None else max_new_tokens, ANSWER_DTYPE)
+    for arm in arms:
+        check_adapter(folder / PLACES[arm], arm)
+    source = find_base(base or config["model"], config["revision"])
+    if settings.max_new_tokens != config["max_new_tokens"]:
+        logger.warning(
+            "max_new_tokens is %d here and was %d in the run: these answers follow another protocol than its scores",
+            settings.max_new_tokens,
+            config["max_new_tokens"],
+        )
+    model, tokenizer = load_model(source, choose_dtype(config["dtype"], base_frozen=True), config["revision"])
+    tuned = add_adapters(model, folder, arms, bool(config.get("use_cpu")))
+    return LoadedRun(tuned, tokenizer, run_format(config, tokenizer), settings, arms, read_targets(folder))
+
+
+def check_folder(folder: Path) -> None:
+    """Raise where there is no folder; said before anything heavy is imported."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"RUN_DIR {str(folder)!r} is a file. Give the folder that `run` wrote to.")
+    if not folder.exists():
+        raise FileNotFoundError(f"RUN_DIR {str(folder)!r} does not exist. Give the output_dir of a finished run.")
+
+
+def read_summary(folder: Path) -> "RunSummary":
+    """The summary of a finished run, with everything that asking again needs.
+
+    Raises:
+        ValueError: the run has not ended, or its summary is torn, of another schema, or lacks an option.
+    """
+    from ..report.summary import SUMMARY_FILE, RunSummary
+    from .output import CONFIG_FILE
+
+    if not (folder / SUMMARY_FILE).exists():
+        hint = "its run has not ended: repeat the `semantic-trainer run` command that began it, with --resume"
+        if not (folder / CONFIG_FILE).exists():
+            hint = "no run has written there: give the output_dir of a finished run"
+        raise ValueError(f"RUN_DIR {str(folder)!r} holds no {SUMMARY_FILE}; {hint}.")
+    summary = RunSummary.load(folder)
+    missing = [name for name in NEEDED if name not in summary.config]
+    if missing:
+        raise ValueError(f"{folder / SUMMARY_FILE} does not say how the run asked: its config lacks {missing}.")
+    return summary
+
+
+def check_adapter(folder: Path, arm: str) -> None:
+    """Raise a `ValueError` where an adapter's files are missing or torn."""
+    from safetensors import SafetensorError, safe_open
+
+    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
+    fix = "Copy the run again, whole, or repeat it with --overwrite."
+    for file in (config, weights):
+        if not file.is_file():
+            raise FileNotFoundError(f"the {arm} adapter lacks its file {str(file)!r}. {fix}")
+    try:
+        json.loads(config.read_text(encoding="utf-8"))["peft_type"]
+        with safe_open(weights, "np"):
+            pass
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(f"the {arm} adapter in {str(folder)!r} is torn ({error}). {fix}") from error
+
+
+def find_base(model: str, revision: str | None) -> str:
+    """The folder or Hub id to load the base from; its weights are not read yet.
+
+    Raises:
+        FileNotFoundError: it is not there, or no longer.
+    """
+    from transformers import AutoConfig
+
+    from ..models import resolve_model
+
+    try:
+        source = resolve_model(model)
+        AutoConfig.from_pretrained(source, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise FileNotFoundError(
+            f"the run's base model {model!r} cannot be found ({reason}) A relative path counts from the folder you "
+            "are in: ask from where the run was started, or say where the model is with --model DIR."
+        ) from error
+    return source
+
+
+def read_targets(folder: Path) -> dict[str, str]:
+    """Prompts and paraphrases of the facts taught -> target; without facts.parquet none, and a warning."""
+    import pyarrow.parquet
+
+    try:
+        rows = pyarrow.parquet.read_table(folder / "facts.parquet").to_pylist()
+    except (OSError, ValueError) as error:
+        logger.warning("facts.parquet cannot be read, so no targets are shown: %s", error)
+        return {}
+    asked = {text.strip(): row["target"] for row in rows for text in row.get("paraphrases") or ()}
+    return asked | {row["prompt"].strip(): row["target"] for row in rows}
+
+
+def add_adapters(model: object, folder: Path, arms: tuple[str, ...], use_cpu: bool) -> object:
+    """The base on the device that training would take, with one adapter an arm."""
+    from accelerate import PartialState
+    from peft import PeftModel
+
+    model.to(PartialState(cpu=use_cpu).device)
+    try:
+        tuned = PeftModel.from_pretrained(model, folder / PLACES[arms[0]], adapter_name=arms[0])
+        for arm in arms[1:]:
+            tuned.load_adapter(folder / PLACES[arm], adapter_name=arm)
+    except RuntimeError as error:  # tensors of another shape
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ValueError(f"the adapters in {str(folder)!r} do not fit this base model: {reason}") from error
+    return tuned
+
+
+def run_format(config: Mapping[str, object], tokenizer: object) -> "PromptFormat":
+    """The run's prompt format. Its text is the one written down: a chat template may have changed, or hold a date."""
+    from ..facts.prompts import PromptFormat, parse_shots
+
+    shots = parse_shots(config["shots"])
+    form = PromptFormat.resolve(config["prompt_format"], (), tokenizer, config["system_prompt"], shots)
+    prefix, _, suffix = config["prompt_text"].rpartition("{prompt}")
+    return replace(form, prefix=prefix, suffix=suffix)
