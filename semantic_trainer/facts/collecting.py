@@ -1,5 +1,6 @@
 """Facts as Arrow columns: rows come one by one, are checked a chunk at a time, and take little memory from then on."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -15,25 +16,25 @@ from .messages import show_rows, shown
 from .schema import FACT_COLUMNS, FACT_FEATURES, fact_id
 
 logger = logging.getLogger(__name__)
-CHUNK = 10_000  # rows that are Python objects at one time
+CHUNK = 1000  # rows that are Python objects at one time
 # A fact's columns and `row`, its number in its file counted from 0.
 SCHEMA = FACT_FEATURES.arrow_schema.append(pa.field("row", pa.int64()))
 
 
-def read_row(read: Callable[[Row], dict], row: Row, number: int) -> dict:
+def _read_row(read: Callable[[Row], dict], row: Row, number: int, source: str) -> dict:
     """One row as a fact, with `row`, its number; or a `ValueError` that names it."""
     try:
         return {**read(row), "row": number}
     except ValueError as error:
-        raise ValueError(f"row {number} (counted from 0) is not as its format says: {error}") from error
+        raise ValueError(f"{source}: row {number} (counted from 0) is not as its format says: {error}.") from error
 
 
-def _require_text(facts: list[dict], column: str, allowed: tuple[type, ...], what: str) -> None:
+def _require_text(facts: list[dict], column: str, allowed: tuple[type, ...], what: str, source: str) -> None:
     wrong = [fact for fact in facts if not isinstance(fact[column], allowed)]
     if wrong:
         value = wrong[0][column]
         raise ValueError(
-            f"column {column!r} must hold {what}, but {show_rows([fact['row'] for fact in wrong])} hold(s) "
+            f"{source}: column {column!r} must hold {what}, but {show_rows([fact['row'] for fact in wrong])} hold(s) "
             f"{type(value).__name__}, first {shown(value)}. Convert it to text before loading."
         )
 
@@ -54,49 +55,59 @@ def _encodable(value: object) -> bool:
     return True
 
 
-def check_text(facts: list[dict]) -> None:
+def _check_text(facts: list[dict], source: str) -> None:
     """`prompt` and `target` are texts; a blank target is `check_facts`'s business, a blank prompt is ours."""
     for column in ("prompt", "target"):
-        _require_text(facts, column, (str,), "strings")
+        _require_text(facts, column, (str,), "strings", source)
     for column in ("subject", "relation", "ground_truth"):
-        _require_text(facts, column, (str, type(None)), "strings or nothing")
+        _require_text(facts, column, (str, type(None)), "strings or nothing", source)
     blank = [fact["row"] for fact in facts if not fact["prompt"].strip()]
     if blank:
-        raise ValueError(f"column 'prompt' is empty in {show_rows(blank)}. Fill it in or leave those rows out.")
+        raise ValueError(
+            f"{source}: column 'prompt' is empty in {show_rows(blank)}. Fill it in or leave those rows out."
+        )
 
 
-def _broken_text(facts: list[dict]) -> ValueError:
+def _broken_text(facts: list[dict], source: str) -> ValueError:
     """Names the column and the rows of a text that UTF-8 cannot hold."""
     column = next(name for name in FACT_COLUMNS[1:] if not all(_encodable(fact[name]) for fact in facts))
     rows = [fact["row"] for fact in facts if not _encodable(fact[column])]
     return ValueError(
-        f"column {column!r} holds half of a surrogate pair, such as \\ud800, in {show_rows(rows)}: no text that can "
-        "be written as UTF-8. Take it out, or write the whole character."
+        f"{source}: column {column!r} holds half of a surrogate pair, such as \\ud800, in {show_rows(rows)}: no text "
+        "that can be written as UTF-8. Take it out, or write the whole character."
     )
 
 
-def _batch(facts: list[dict]) -> pa.RecordBatch:
-    """One chunk of checked facts as Arrow."""
+def _batch(facts: list[dict], source: str) -> pa.RecordBatch:
+    """One chunk of facts, checked, as Arrow."""
+    _check_text(facts, source)
     try:
         for fact in facts:
             fact["fact_id"] = fact_id(fact["prompt"], fact["target"])
         columns = [pa.array([fact[field.name] for fact in facts], field.type) for field in SCHEMA]
     except UnicodeEncodeError as error:
-        raise _broken_text(facts) from error
+        raise _broken_text(facts, source) from error
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def collect_facts(facts: Iterator[dict]) -> pa.Table:
-    """Facts one by one -> a table of them; system messages are counted and said."""
+def collect_facts(rows: Iterable[Row], read: Callable[[Row], dict], source: str) -> pa.Table:
+    """Rows -> a table of facts; system messages are counted and said.
+
+    Args:
+        rows: any number of rows, gone through once.
+        read: one row -> one fact, as in `FORMATS`.
+        source: what errors call the whole.
+    """
+    facts = (_read_row(read, row, number, source) for number, row in enumerate(rows))
     batches, systems = [], []
     while chunk := list(islice(facts, CHUNK)):
-        check_text(chunk)
+        batches.append(_batch(chunk, source))
         systems += [fact["system"] for fact in chunk if "system" in fact]
-        batches.append(_batch(chunk))
     if systems:
         logger.warning(
-            "%d rows have a system message, first %s. It is not kept with the facts, since one prompt format serves "
-            "them all: set it with system_prompt=",
+            "%s: %d rows have a system message, first %s. It is not kept with the facts, since one prompt format "
+            "serves them all: set it with system_prompt=",
+            source,
             len(systems),
             shown(systems[0]),
         )
@@ -137,6 +148,14 @@ def _without(prompts: pa.ChunkedArray, taught: Sequence[tuple[int, str]]) -> pa.
     return pa.chunked_array([pa.array(rows, prompts.type)])
 
 
+def _fingerprint(table: pa.Table) -> str:
+    """Names the content for the caches of `datasets`, which by itself would pickle the whole table to hash it."""
+    digest = hashlib.sha256()
+    for batch in table.to_batches():
+        digest.update(batch.serialize())
+    return digest.hexdigest()[:16]
+
+
 def to_dataset(table: pa.Table, check: FactCheck) -> Dataset:
     """The facts that can be taught, without the locality prompts that are taught."""
     if check.taught_locality:
@@ -147,4 +166,5 @@ def to_dataset(table: pa.Table, check: FactCheck) -> Dataset:
         keep = np.ones(len(table), dtype=bool)
         keep[check.dropped] = False
         table = table.filter(pa.array(keep))
-    return Dataset(table.select(FACT_COLUMNS).replace_schema_metadata(FACT_FEATURES.arrow_schema.metadata))
+    table = table.select(FACT_COLUMNS).replace_schema_metadata(FACT_FEATURES.arrow_schema.metadata)
+    return Dataset(table, fingerprint=_fingerprint(table))

@@ -45,9 +45,13 @@ def read_rome_counterfact(row: Row) -> dict:
 
 def read_knowedit(row: Row) -> dict:
     """KnowEdit: locality and portability are groups of prompts; every group is taken."""
-    asked = questions(row.get("locality"), "locality")
     fact = read_easyedit_counterfact(row)
-    return {**fact, "locality_prompts": fact["locality_prompts"] + [p for q in asked for p in texts(q, "prompt")]}
+    asked = [prompt for question in questions(row.get("locality"), "locality") for prompt in texts(question, "prompt")]
+    return {
+        **fact,
+        "paraphrases": fact["paraphrases"] + texts(row, "rephrase"),
+        "locality_prompts": fact["locality_prompts"] + asked,
+    }
 
 
 def read_easyedit_counterfact(row: Row) -> dict:
@@ -113,7 +117,7 @@ FORMATS: dict[str, Format] = {
         read_knowedit,
         frozenset({"prompt", "target_new", "locality"}),
         frozenset({"portability"}),
-        EASYEDIT_OTHERS | {"rephrase_prompt"},
+        EASYEDIT_OTHERS | {"rephrase", "rephrase_prompt", "ground_truth"},
     ),
     "facts": Format(read_facts, frozenset({"prompt", "target"})),
     "easyedit_counterfact": Format(

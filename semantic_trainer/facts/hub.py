@@ -28,23 +28,21 @@ def parse_hub_source(source: str) -> tuple[str, str | None, str | None] | None:
 
 def _explain(error: Exception, name: str) -> str:
     """What went wrong, and what to do, in one sentence."""
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
 
-    text = " ".join(str(error).split())
-    if isinstance(error, GatedRepoError) or "gated" in text.lower():
+    text = " ".join(str(error.__cause__ if isinstance(error, DatasetGenerationError) else error).split())
+    if isinstance(error, GatedRepoError) or "is a gated dataset" in text:
         return "it is gated: ask for access on its page, then log in with `hf auth login`"
     if isinstance(error, DatasetNotFoundError):
         return "there is no such file here and no such dataset on the Hub, or it is private: check the name, or log in"
-    if "script" in text.lower():
+    if "Dataset scripts are no longer supported" in text:
         return "it needs a loading script, which is not run: use a copy of it in Parquet, or download and convert it"
     if "Config name is missing" in text or "BuilderConfig" in text:
-        return f"{text.partition(' Example')[0]} Name a config as {name}/CONFIG"
+        return f"{text.partition(' Example')[0]}; name a config as {name}/CONFIG"
     if isinstance(error, (ConnectionError, OfflineModeIsEnabled)):
-        return f"the Hub was not reached ({text}): go online, or download it and give the file"
-    if isinstance(error, (HfHubHTTPError, DatasetsError)):
-        return f"{text}: download its file and give that"
-    return text
+        return f"there is no such file here, and the Hub was not reached ({text}): correct the path, or go online"
+    return f"{text}: if its files are of another kind, download and convert them, and give the file"
 
 
 def _one_split(splits: DatasetDict, source: str, name: str, split: str | None) -> Dataset:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from json.decoder import WHITESPACE
 from typing import TextIO
@@ -16,8 +17,7 @@ def _one_of_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object as a dict; json would silently keep the last of two values of one key."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"the key {shown(twice)} stands twice in one object; keep one of them")
     return found
 
@@ -49,7 +49,7 @@ def json_lines(file: TextIO) -> Iterator[object]:
     for number, line in enumerate(file, start=1):
         try:
             if line.strip():
-                yield DECODER.decode(line)
+                yield DECODER.decode(line.rstrip("\r\n"))
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number}, column {error.colno}: {error.msg}; correct that line") from error
         except ValueError as error:

@@ -10,7 +10,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from .checks import check_facts
-from .collecting import FactRows, collect_facts, read_row, to_dataset
+from .collecting import FactRows, collect_facts, to_dataset
 from .formats import FORMATS, detect_format
 from .messages import shown, suggest
 from .schema import half
@@ -46,11 +46,11 @@ def _choose_format(format: str, rows: Rows, keys: list[str], mapped: bool) -> st
         try:
             return detect_format(keys, mapped)
         except ValueError as error:
-            raise ValueError(f"`source` {rows.name!r}: {error}{_wrapped(rows)}") from error
+            raise ValueError(f"{rows.label}: {error}{_wrapped(rows)}") from error
     missing = sorted(FORMATS[format].needed - set(keys))
     if missing:
         raise ValueError(
-            f"`source` {rows.name!r}: format {format!r} needs the column(s) {missing}; found {shown(keys)}. Name "
+            f"{rows.label}: format {format!r} needs the column(s) {missing}; found {shown(keys)}. Name "
             f'another of {", ".join(FORMATS)}, or take format="auto".'
         )
     return format
@@ -89,7 +89,7 @@ def read_source(
     keys = rows.keys()
     format = _choose_format(format, rows, keys, bool(columns))
     reading = tqdm(rows.read(), f"reading {rows.name}", unit=" rows", disable=None, delay=PATIENCE)
-    table = collect_facts(read_row(FORMATS[format].read, row, number) for number, row in enumerate(reading))
+    table = collect_facts(reading, FORMATS[format].read, rows.label)
     theirs = set((columns or {}).values())
     seen = FORMATS[format].describe(key for key in keys if key not in theirs)
     logger.info("%s: %d rows read as %s %s", rows.name, len(table), format, seen)

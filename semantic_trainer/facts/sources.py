@@ -12,7 +12,7 @@ from .builtin import BUILTIN
 from .hub import open_hub, parse_hub_source
 from .messages import shown, suggest
 from .schema import FACT_COLUMNS, require_dataset
-from .tables import Rows, open_table
+from .tables import Rows, explained, open_table
 
 BATCH = 1000  # rows of a dataset that are Python objects at one time
 Source = str | os.PathLike | Dataset | list
@@ -26,8 +26,9 @@ def parse_source(source: str) -> tuple[str, int | None]:
 
 def _dataset_rows(dataset: Dataset, name: str) -> Rows:
     def read() -> Iterator[dict]:
-        for table in dataset.with_format("arrow").iter(BATCH):
-            yield from table.to_pylist()
+        with explained(f"`source` {name!r}"):
+            for table in dataset.with_format("arrow").iter(BATCH):
+                yield from table.to_pylist()
 
     return Rows(name, read, tuple(dataset.column_names))
 
@@ -56,10 +57,10 @@ def open_source(source: Source) -> tuple[Rows, int | None]:
         name, sample = parse_source(source)
         return _open_name(name), sample
     if not isinstance(source, list):
-        return _dataset_rows(require_dataset(source, "source"), "the dataset"), None
+        return _dataset_rows(require_dataset(source, "source"), "a dataset"), None
     if not all(isinstance(row, Mapping) for row in source):
         raise TypeError("`source` as a list must hold one dict a fact. To read files, call load_facts once for each.")
-    return Rows("the list", lambda: iter(source)), None
+    return Rows("a list", lambda: iter(source)), None
 
 
 def map_columns(rows: Rows, columns: Mapping[str, str] | None) -> Rows:
@@ -70,12 +71,12 @@ def map_columns(rows: Rows, columns: Mapping[str, str] | None) -> Rows:
     if unknown:
         raise ValueError(
             f"`columns` maps a fact column to your column, but {unknown[0]!r} is no fact column."
-            f"{suggest(unknown[0], FACT_COLUMNS)} Fact columns: {', '.join(FACT_COLUMNS[1:])}."
+            f"{suggest(str(unknown[0]), FACT_COLUMNS)} Fact columns: {', '.join(FACT_COLUMNS[1:])}."
         )
     found = rows.keys()
     for theirs in columns.values():
         if theirs not in found:
-            raise ValueError(f"`columns` names {theirs!r}; found {shown(found)}.{suggest(theirs, found)}")
+            raise ValueError(f"`columns` names {theirs!r}; found {shown(found)}.{suggest(str(theirs), found)}")
 
     def read() -> Iterator[dict]:
         for row in rows.read():

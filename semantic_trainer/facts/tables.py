@@ -29,6 +29,11 @@ class Rows:
     read: Callable[[], Iterator[dict]]
     columns: tuple[str, ...] | None = None
 
+    @property
+    def label(self) -> str:
+        """How an error calls them: `source` and its value."""
+        return f"`source` {shown(self.name)}"
+
     def keys(self) -> list[str]:
         """All column names in order of appearance.
 
@@ -36,7 +41,7 @@ class Rows:
             ValueError: there are no rows.
         """
         if next(self.read(), None) is None:
-            raise ValueError(f"`source` {self.name!r} holds no rows: write one object a fact into it")
+            raise ValueError(f"{self.label} holds no rows: write one object a fact into it")
         return list(self.columns or dict.fromkeys(key for row in self.read() for key in row))
 
 
@@ -59,21 +64,21 @@ def _records(values: Iterable[object]) -> Iterator[dict]:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
-    """What a reader of the standard library or of pyarrow says, as one sentence about `source`."""
+def explained(label: str) -> Iterator[None]:
+    """What a reader of the standard library or of pyarrow says of a source, as one sentence."""
     try:
         yield
     except UnicodeDecodeError as error:
         what = f"it is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
-        raise ValueError(f"`source` {path!r} could not be read: {what}") from error
+        raise ValueError(f"{label} could not be read: {what}") from error
     except RecursionError as error:
         what = "an object in it is nested too deeply; facts are flat, or nested a few levels"
-        raise ValueError(f"`source` {path!r} could not be read: {what}") from error
+        raise ValueError(f"{label} could not be read: {what}") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         what = f"its gzip stream is torn or none at all ({error}); copy it or compress it again"
-        raise ValueError(f"`source` {path!r} could not be read: {what}") from error
+        raise ValueError(f"{label} could not be read: {what}") from error
     except (ValueError, OverflowError, OSError, csv.Error, pyarrow.ArrowException) as error:
-        raise ValueError(f"`source` {path!r} could not be read: {error}") from error
+        raise ValueError(f"{label} could not be read: {error}") from error
 
 
 def open_table(path: str) -> Rows:
@@ -98,7 +103,7 @@ def open_table(path: str) -> Rows:
         )
 
     def read() -> Iterator[dict]:
-        with _explained(path):
+        with explained(f"`source` {path!r}"):
             values = parquet_rows(path) if ending == ".parquet" else _text_rows(path, ending.removesuffix(".gz"))
             yield from _records(values)
 

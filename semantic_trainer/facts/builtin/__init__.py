@@ -14,5 +14,7 @@ NAMES = ("counterfactual", "invented")
 def path(name: str) -> Path:
     """Return the path of the JSON Lines file of the embedded set ``name``."""
     if name not in NAMES:
-        raise ValueError(f"unknown built-in fact set {name!r}; the known sets are {', '.join(NAMES)}")
+        raise ValueError(
+            f"`source` names the unknown built-in fact set {name!r}; the known sets are {', '.join(NAMES)}"
+        )
     return Path(__file__).parent / f"{name}.jsonl"
