@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,9 @@ from datasets import Dataset
 
 from .cells import Row
 from .checks import FactCheck
-from .messages import show_rows, shown
+from .messages import shown
 from .schema import FACT_COLUMNS, FACT_FEATURES, fact_id
+from .texts import broken_text, check_text
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000  # rows that are Python objects at one time
@@ -29,64 +30,15 @@ def _read_row(read: Callable[[Row], dict], row: Row, number: int, source: str) -
         raise ValueError(f"{source}: row {number} (counted from 0) is not as its format says: {error}.") from error
 
 
-def _require_text(facts: list[dict], column: str, allowed: tuple[type, ...], what: str, source: str) -> None:
-    wrong = [fact for fact in facts if not isinstance(fact[column], allowed)]
-    if wrong:
-        value = wrong[0][column]
-        raise ValueError(
-            f"{source}: column {column!r} must hold {what}, but {show_rows([fact['row'] for fact in wrong])} hold(s) "
-            f"{type(value).__name__}, first {shown(value)}. Convert it to text before loading."
-        )
-
-
-def _texts(value: object) -> Iterable[str]:
-    """Every text in a cell of a fact."""
-    if isinstance(value, str):
-        return (value,)
-    entries = value if isinstance(value, list) else ()
-    return chain.from_iterable(entry.values() if isinstance(entry, dict) else (entry,) for entry in entries)
-
-
-def _encodable(value: object) -> bool:
-    try:
-        "".join(_texts(value)).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_text(facts: list[dict], source: str) -> None:
-    """`prompt` and `target` are texts; a blank target is `check_facts`'s business, a blank prompt is ours."""
-    for column in ("prompt", "target"):
-        _require_text(facts, column, (str,), "strings", source)
-    for column in ("subject", "relation", "ground_truth"):
-        _require_text(facts, column, (str, type(None)), "strings or nothing", source)
-    blank = [fact["row"] for fact in facts if not fact["prompt"].strip()]
-    if blank:
-        raise ValueError(
-            f"{source}: column 'prompt' is empty in {show_rows(blank)}. Fill it in or leave those rows out."
-        )
-
-
-def _broken_text(facts: list[dict], source: str) -> ValueError:
-    """Names the column and the rows of a text that UTF-8 cannot hold."""
-    column = next(name for name in FACT_COLUMNS[1:] if not all(_encodable(fact[name]) for fact in facts))
-    rows = [fact["row"] for fact in facts if not _encodable(fact[column])]
-    return ValueError(
-        f"{source}: column {column!r} holds half of a surrogate pair, such as \\ud800, in {show_rows(rows)}: no text "
-        "that can be written as UTF-8. Take it out, or write the whole character."
-    )
-
-
 def _batch(facts: list[dict], source: str) -> pa.RecordBatch:
     """One chunk of facts, checked, as Arrow."""
-    _check_text(facts, source)
+    check_text(facts, source)
     try:
         for fact in facts:
             fact["fact_id"] = fact_id(fact["prompt"], fact["target"])
         columns = [pa.array([fact[field.name] for fact in facts], field.type) for field in SCHEMA]
     except UnicodeEncodeError as error:
-        raise _broken_text(facts, source) from error
+        raise broken_text(facts, source) from error
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 

@@ -46,6 +46,7 @@ def json_values(file: TextIO) -> Iterator[object]:
 
 
 def json_lines(file: TextIO) -> Iterator[object]:
+    """The value on each line that is not blank; an error names the line, counted from 1."""
     for number, line in enumerate(file, start=1):
         try:
             if line.strip():
@@ -57,6 +58,7 @@ def json_lines(file: TextIO) -> Iterator[object]:
 
 
 def csv_rows(file: TextIO) -> Iterator[dict]:
+    """Rows under the names of the first line, with cells of any length."""
     before = csv.field_size_limit(LONGEST_CELL)
     try:
         reader = csv.DictReader(file, strict=True)
@@ -76,12 +78,20 @@ def csv_rows(file: TextIO) -> Iterator[dict]:
         csv.field_size_limit(before)
 
 
+def parquet_columns(path: str) -> tuple[str, ...]:
+    """Its column names, without reading its rows."""
+    import pyarrow.parquet
+
+    names = pyarrow.parquet.read_schema(path).names
+    if len(set(names)) < len(names):
+        raise ValueError(f"it names a column twice: {shown(names)}; rename one of them")
+    return tuple(names)
+
+
 def parquet_rows(path: str) -> Iterator[dict]:
+    """Its rows as dicts."""
     import pyarrow.parquet
 
     with pyarrow.parquet.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        if len(set(names)) < len(names):
-            raise ValueError(f"it names a column twice: {shown(names)}; rename one of them")
         for batch in file.iter_batches(BATCH):
             yield from batch.to_pylist()

@@ -7,12 +7,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow
 
 from . import builtin
 from .messages import shown
-from .parsing import csv_rows, json_lines, json_values, parquet_rows
+from .parsing import csv_rows, json_lines, json_values, parquet_columns, parquet_rows
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,11 @@ class Rows:
         Raises:
             ValueError: there are no rows.
         """
-        if next(self.read(), None) is None:
+        rows = self.read()
+        first = next(rows, None)
+        if first is None:
             raise ValueError(f"{self.label} holds no rows: write one object a fact into it")
-        return list(self.columns or dict.fromkeys(key for row in self.read() for key in row))
+        return list(self.columns or dict.fromkeys(chain(first, chain.from_iterable(rows))))
 
 
 TEXT_READERS = {".json": json_values, ".jsonl": json_lines, ".csv": csv_rows}
@@ -86,7 +89,7 @@ def open_table(path: str) -> Rows:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the ending is unknown; while reading: the content is not what the ending says.
+        ValueError: the ending is unknown, or the content is not what it says; for most files, while reading.
     """
     if not os.path.isfile(path):
         what = "is a folder" if os.path.isdir(path) else "does not exist"
@@ -102,9 +105,13 @@ def open_table(path: str) -> Rows:
             ".jsonl, .csv or .parquet; .json.gz, .jsonl.gz and .csv.gz are read too"
         )
 
+    label = f"`source` {path!r}"
+    with explained(label):
+        columns = parquet_columns(path) if ending == ".parquet" else None
+
     def read() -> Iterator[dict]:
-        with explained(f"`source` {path!r}"):
+        with explained(label):
             values = parquet_rows(path) if ending == ".parquet" else _text_rows(path, ending.removesuffix(".gz"))
             yield from _records(values)
 
-    return Rows(path, read)
+    return Rows(path, read, columns)

@@ -96,6 +96,9 @@ def test_parquet_of_every_shape(tmp_path: Path) -> None:
     assert (facts["prompt"][:], facts["target"][:]) == (["A?", "B?"], ["x", "y"])
     assert facts["paraphrases"][:] == [["A1?"], []]
     assert facts[0]["portability"] == [{"prompt": "P?", "answer": "z"}]
+    pyarrow.parquet.write_table(pa.table([pa.array(["A?"])] * 2, names=["prompt", "prompt"]), path)
+    with pytest.raises(ValueError, match=r"could not be read: it names a column twice: \['prompt', 'prompt'\]"):
+        load_facts(path)
     pandas.DataFrame({0: ["A?"], 1: ["x"]}).to_parquet(path)
     assert load_facts(path, columns={"prompt": "0", "target": "1"})["target"][:] == ["x"]
 
