@@ -1,6 +1,7 @@
 """Canonical greedy answers: what a model says does not depend on which other prompts are in the call."""
 
 import logging
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -162,6 +163,7 @@ def greedy_answers(
     batch_size: int = 32,
     rank: int = 0,
     world_size: int = 1,
+    shuffle: int | None = None,
 ) -> Iterator[list[tuple[str, Answer]]]:
     """Answer prompts greedily, in batches of similar length.
 
@@ -171,6 +173,7 @@ def greedy_answers(
         batch_size: prompts in one forward pass; halved, down to 1, when memory runs out.
         rank, world_size: of several processes, this one answers every `world_size`-th batch, starting at `rank`.
             The batches are those of a single process, so the answers are too.
+        shuffle: seed of batches drawn at random instead of by length, to see whether answers depend on their batch.
 
     Yields:
         Lists of `(prompt, answer)`, one a batch, sorted by length over the whole call; every process yields as many,
@@ -187,6 +190,8 @@ def greedy_answers(
     ids = dict(zip(unique, prompt_format.prompt_ids(processing_class, unique), strict=True))
     check_context(model, ids, settings.max_new_tokens)
     unique.sort(key=lambda prompt: len(ids[prompt]))
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(unique)
     ends, at_once = end_ids(model, processing_class), batch_size
     for start in range(rank * batch_size, len(unique) + rank * batch_size, world_size * batch_size):
         batch = unique[start : start + batch_size]

@@ -73,6 +73,8 @@ def answer_prompts(
     batch_size: int = 32,
     store_dir: str | Path | None = None,
     description: str = "answers",
+    keep: bool = True,
+    shuffle: int | None = None,
 ) -> dict[str, Answer]:
     """Greedy answers by prompt; what the store holds is read, the rest is asked batch by batch and kept.
 
@@ -83,50 +85,63 @@ def answer_prompts(
         prompts: texts without the prompt format; repeats are asked once.
         adapters: whether a `PeftModel` answers with its adapters on.
         store_dir: parent folder of the store; by default in the cache (`$SEMANTIC_TRAINER_CACHE`).
+        keep: `False` neither reads nor writes the store.
+        shuffle: seed of batches drawn at random instead of by length; such answers are not canonical, and not kept.
 
     Returns:
         Each prompt's `Answer(raw, truncated)`; `.text` is the cut answer.
     """
     check_tokenizer(processing_class)
-    settings = settings or GenerationSettings()
-    loaded = model
+    settings, loaded = settings or GenerationSettings(), model
     if isinstance(model, (str, Path)):
-        remote = not Path(model).exists()
-        loaded = None if remote else _load(str(model))
+        loaded = _load(str(model)) if Path(model).exists() else None
     if loaded is not None:
         settings = settings.resolve(loaded)
+    elif settings.dtype == "auto":  # it would be loaded on the CPU
+        settings = GenerationSettings(settings.max_new_tokens, "float32")
+    store, answers, kept = None, {}, keep and shuffle is None
+    if kept:
+        key = _store_key(model, loaded, processing_class, prompt_format, settings, adapters)
+        store = AnswerStore(key, store_dir) if is_first() else None
+        answers = on_first(lambda: store.select(prompts))
+    missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answers]
+    if not missing:
+        return answers
+    loaded = _load(str(model)) if loaded is None else loaded
+    off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
+    hidden = None if is_first() else True  # `None`: hidden where there is no terminal
+    bar = tqdm(total=len(missing), desc=description, unit="facts", disable=hidden, leave=False)
+    batches = greedy_answers(loaded, processing_class, missing, prompt_format, settings, batch_size, *world(), shuffle)
+    start = time.perf_counter()
+    # Half-precision weights are upcast here once, rather than in every batch.
+    with off, bar, answering(loaded, settings.dtype):
+        for batch in map(gather, batches):
+            if kept:
+                on_first(lambda answered=batch: store.add(answered))
+            answers.update(batch)
+            bar.update(len(batch))
+    seconds = time.perf_counter() - start
+    logger.info("%s: %d prompts in %.1f s (%.1f/s)", description, len(missing), seconds, len(missing) / seconds)
+    return {prompt: answers[prompt] for prompt in prompts}
+
+
+def _store_key(
+    model: object,
+    loaded: object | None,
+    processing_class: object,
+    prompt_format: PromptFormat,
+    settings: GenerationSettings,
+    adapters: bool,
+) -> dict[str, object]:
+    """Everything that answers depend on; of a Hub id that is not loaded, its commit stands for the weights."""
+    if loaded is not None:
         dtype = str(next(loaded.parameters()).dtype) if settings.dtype == "model" else settings.dtype
-        key = model_key(loaded, adapters)
+        key, ends = model_key(loaded, adapters), end_ids(loaded, processing_class)
     else:
-        if settings.dtype == "auto":  # it would be loaded on the CPU
-            settings = GenerationSettings(settings.max_new_tokens, "float32")
-        key, dtype = _source_key(str(model)), settings.dtype
-    ends = end_ids(loaded, processing_class) if loaded is not None else _source_ends(str(model), processing_class)
+        key, dtype, ends = _source_key(str(model)), settings.dtype, _source_ends(str(model), processing_class)
     generation = {**settings.to_dict(), "dtype": dtype, "eos": ends}
     tokenizer = tokenizer_key(processing_class)
-    key = {**key, "tokenizer": tokenizer, "prompt_format": prompt_format.to_dict(), "generation": generation}
-    store = AnswerStore(key, store_dir) if is_first() else None
-    answers = on_first(lambda: store.select(prompts))
-    missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answers]
-    if missing:
-        loaded = _load(str(model)) if loaded is None else loaded
-        off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
-        bar = tqdm(
-            total=len(missing), desc=description, unit="facts", disable=None if is_first() else True, leave=False
-        )
-        start = time.perf_counter()
-        # Half-precision weights are upcast here once, rather than in every batch.
-        with off, bar, answering(loaded, settings.dtype):
-            for batch in greedy_answers(
-                loaded, processing_class, missing, prompt_format, settings, batch_size, *world()
-            ):
-                answered = gather(batch)
-                on_first(lambda found=answered: store.add(found))
-                answers.update(answered)
-                bar.update(len(answered))
-        seconds = time.perf_counter() - start
-        logger.info("%s: %d prompts in %.1f s (%.1f/s)", description, len(missing), seconds, len(missing) / seconds)
-    return {prompt: answers[prompt] for prompt in prompts}
+    return {**key, "tokenizer": tokenizer, "prompt_format": prompt_format.to_dict(), "generation": generation}
 
 
 def warn_about_long_targets(

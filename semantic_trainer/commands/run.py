@@ -105,7 +105,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     ).unload()  # an impossible adapter is refused before anything starts
     on_first(folder.start)
 
-    def evaluate(current: torch.nn.Module) -> Evaluation:
+    def evaluate(current: torch.nn.Module, noise_floor: bool = False) -> Evaluation:
         return evaluate_facts(
             current,
             tokenizer,
@@ -116,9 +116,10 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
             training_args.answer_batch_size,
             ANSWER_DTYPE,
             seed=training_args.seed,
+            noise_floor=noise_floor,
         )
 
-    evaluations = {"before": evaluate(model)}
+    evaluations = {"before": evaluate(model, noise_floor=True)}
     facts = with_distances(facts, evaluations["before"], training_args)
     described = describe_distances(facts)
     for warning in distance_warnings(described):

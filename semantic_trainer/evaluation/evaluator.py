@@ -13,19 +13,13 @@ from ..answers.decoding import Answer, GenerationSettings
 from ..answers.stage import warn_about_long_targets
 from ..distance.embedding import EmbeddingTable, semantic_distance
 from ..facts.prompts import PromptFormat, as_prompt_format
-from ..facts.schema import as_texts, require_columns, require_dataset, require_strings
-from .scores import bad_cases, deviates, relative_deviation, strict
-from .statistics import mean_score, score, undefined
+from ..facts.schema import require_columns, require_dataset, require_strings
+from . import breakdown
+from .forward import next_token_divergences, token_shares
+from .table import METRICS, Found, hops, score_table, summarise, text_lists
 
+__all__ = ["METRICS", "Evaluation", "evaluate_facts", "protocol_name"]
 logger = logging.getLogger(__name__)
-METRICS = (
-    "knowledge_accuracy",
-    "generality",
-    "locality",
-    "deviation",
-    "deviation_in_bad",
-    "relative_deviation",
-)
 
 
 @dataclass(frozen=True)
@@ -34,109 +28,37 @@ class Evaluation:
 
     Attributes:
         summary: metric -> `{value, ci95, n, protocol}`; fractions in [0, 1]; `value` is `None` where undefined.
-            The three of deviation also have `truncated`, the share of new answers that max_new_tokens cut off;
-            `relative_deviation` also `undefined` (facts without an RD), `signed_mean` and `median`.
+            First `knowledge_accuracy, generality, locality, deviation, deviation_in_bad, relative_deviation`; then,
+            each under its own name, `normalized, contains, token, leak_gap` (token minus strict), `portability,
+            locality_noise_floor, next_token_kl` (nats). The three of deviation also have `truncated`, the share of new
+            answers that max_new_tokens cut off; `relative_deviation` also `undefined` (facts without an RD),
+            `signed_mean` and `median`.
         table: one row a fact, with every answer and score.
     """
 
     summary: dict[str, dict[str, object]]
     table: Dataset
 
+    def by_distance(self, metric: str = "knowledge_accuracy") -> list[dict]:
+        """`{low, high, value, ci95, n}` by bins of the distance before training; empty bins have `value` `None`."""
+        return breakdown.by_distance(self.table, metric)
+
+    def by_relation(self, metric: str = "knowledge_accuracy") -> list[dict]:
+        """`{relation, value, ci95, n}` by relation, the largest first."""
+        return breakdown.by_relation(self.table, metric)
+
 
 def protocol_name(prompt_format: PromptFormat, settings: GenerationSettings) -> str:
-    """How the answers were made, in one line: two numbers compare only where this is equal."""
+    """How the answers were made and compared, in one line: two numbers compare only where this is equal."""
+    return f"strict, {answer_protocol(prompt_format, settings)}"
+
+
+def answer_protocol(prompt_format: PromptFormat, settings: GenerationSettings) -> str:
+    """How the answers were made, in one line."""
     return (
-        f"strict, greedy, {prompt_format.kind} with {len(prompt_format.shots)} shots, "
+        f"greedy, {prompt_format.kind} with {len(prompt_format.shots)} shots, "
         f"max_new_tokens {settings.max_new_tokens}, {settings.dtype}"
     )
-
-
-def _lists(facts: Dataset, column: str) -> list[list[str]]:
-    """A column of lists of texts; one text counts as a list of one, a missing column as empty lists."""
-    if column not in facts.column_names:
-        return [[]] * len(facts)
-    out = []
-    for i, row in enumerate(facts[column][:]):
-        try:
-            out.append(as_texts(row))
-        except ValueError as error:
-            raise ValueError(f"`facts` column {column!r}, row {i}: {error}") from error
-    return out
-
-
-def _score_table(
-    facts: Dataset,
-    new: dict[str, Answer],
-    old: dict[str, Answer],
-    distances: tuple[np.ndarray, np.ndarray],
-    tuned: bool,
-) -> dict[str, list]:
-    """Columns of the per-fact table from answers by prompt and from old and new distances."""
-    prompts, targets, aliases = facts["prompt"][:], facts["target"][:], _lists(facts, "aliases")
-    paraphrases, unrelated = _lists(facts, "paraphrases"), _lists(facts, "locality_prompts")
-    correct = [strict(new[p].text, t, a) for p, t, a in zip(prompts, targets, aliases, strict=True)]
-    rephrased = [
-        [strict(new[p].text, t, a) for p in group] for group, t, a in zip(paraphrases, targets, aliases, strict=True)
-    ]
-    kept = [[new[p].text == old[p].text for p in group] for group in unrelated]
-    old_distance, new_distance = distances
-    moved = relative_deviation(new_distance, old_distance)
-    return {
-        "prompt": prompts,
-        "target": targets,
-        "old_answer": [old[p].text for p in prompts],
-        "new_answer": [new[p].text for p in prompts],
-        "new_answer_raw": [new[p].raw for p in prompts],
-        "new_answer_truncated": [new[p].truncated for p in prompts],
-        "paraphrase_answers": [[new[p].text for p in group] for group in paraphrases],
-        "locality_old_answers": [[old[p].text for p in group] for group in unrelated],
-        "locality_new_answers": [[new[p].text for p in group] for group in unrelated],
-        "distance": old_distance.tolist(),
-        "new_distance": new_distance.tolist(),
-        "knowledge_accuracy": correct,
-        "generality": rephrased,
-        "locality": kept,
-        "bad_case": bad_cases(correct, new_distance).tolist(),
-        "deviation": deviates(new_distance, old_distance).tolist() if tuned else [None] * len(facts),
-        "relative_deviation": [float(v) if tuned and np.isfinite(v) else None for v in moved],
-    }
-
-
-def _summary(table: dict[str, list], protocol: str, tuned: bool, seed: int) -> dict[str, dict[str, object]]:
-    summary = {
-        "knowledge_accuracy": score([[v] for v in table["knowledge_accuracy"]], protocol, seed),
-        "generality": score(table["generality"], protocol, seed),
-        "locality": score(table["locality"], protocol, seed),
-    }
-    distance_protocol = f"Eq. 1 on the base model's embeddings, answers: {protocol}"
-    if not tuned:
-        n = summary["locality"]["n"]
-        summary["locality"] = {
-            "value": 1.0,
-            "ci95": [1.0, 1.0],
-            "n": n,
-            "protocol": "by definition: base against itself",
-        }
-        none = {"undefined": len(table["prompt"]), "signed_mean": None, "median": None}
-        summary |= {name: undefined(distance_protocol) for name in METRICS[3:]}
-        return summary | {"relative_deviation": summary["relative_deviation"] | none}
-    moved = [
-        v for v, away in zip(table["relative_deviation"], table["deviation"], strict=True) if away and v is not None
-    ]
-    defined = [v for v in table["relative_deviation"] if v is not None]
-    away_in_bad = [[away] for away, bad in zip(table["deviation"], table["bad_case"], strict=True) if bad]
-    truncated = {"truncated": float(np.mean(table["new_answer_truncated"]))}
-    return summary | {
-        "deviation": score([[v] for v in table["deviation"]], distance_protocol, seed) | truncated,
-        "deviation_in_bad": score(away_in_bad, distance_protocol, seed) | truncated,
-        "relative_deviation": mean_score(moved, distance_protocol, seed)
-        | truncated
-        | {
-            "undefined": len(table["deviation"]) - len(defined),
-            "signed_mean": float(np.mean(defined)) if defined else None,
-            "median": float(np.median(defined)) if defined else None,
-        },
-    }
 
 
 def is_tuned(model: object) -> bool:
@@ -173,21 +95,28 @@ def evaluate_facts(
     dtype: str = "auto",
     store_dir: str | Path | None = None,
     seed: int = 0,
+    noise_floor: bool = False,
+    keep: bool = True,
 ) -> Evaluation:
     """Ask a model about facts and score the answers against the targets and against the base model.
 
     Knowledge accuracy (Eq. 2) is on `prompt`, generality (Eqs. 7, 9) on `paraphrases`, locality (Eqs. 8, 10) is the
     share of `locality_prompts` answered as by the base model, deviation the share of facts whose answer moved away
-    from the target (Eq. 3). Old and new answers come from the same canonical greedy decoding.
+    from the target (Eq. 3). Old and new answers come from the same canonical greedy decoding. In a job of several
+    processes every process must call it; they share the prompts.
 
     Args:
         model: a `PeftModel` (its adapters are switched off for the base's answers), or a plain model, which counts as
             the base itself: locality is then 1 by definition and deviation undefined.
-        facts: dataset with `prompt` and `target`; `aliases`, `paraphrases` and `locality_prompts` are used if present.
+        facts: dataset with `prompt` and `target`; `aliases`, `paraphrases`, `locality_prompts` and `portability` are
+            used if present.
         prompt_format: `None` resolves `auto`; give the one used in training.
         table: the base model's embeddings; `None` takes them from `model`.
         max_new_tokens, batch_size, dtype, store_dir: as in `add_old_answers`.
-        seed: of the bootstrap intervals.
+        seed: of the bootstrap intervals, and of the noise floor's batches.
+        noise_floor: also ask the base its locality prompts in reshuffled batches: the share answered alike is the
+            ceiling that locality can be read against. Off by default: it asks them all once more.
+        keep: `False` leaves the tuned model's answers out of the store, for an adapter that is about to change.
 
     Returns:
         `Evaluation(summary, table)`.
@@ -204,29 +133,39 @@ def evaluate_facts(
     require_dataset(facts)
     require_columns(facts, ("prompt", "target"))
     require_strings(facts, ("prompt", "target"))
-    facts = facts.with_format(None)
-    tuned = is_tuned(model)
-    prompts, unrelated = facts["prompt"][:], _all(_lists(facts, "locality_prompts"))
+    facts, tuned = facts.with_format(None), is_tuned(model)
+    prompts, targets, unrelated = facts["prompt"][:], facts["target"][:], _all(text_lists(facts, "locality_prompts"))
     form = as_prompt_format(prompt_format, prompts, processing_class)
-    warn_about_long_targets(facts["target"][:], processing_class, form, max_new_tokens)
+    warn_about_long_targets(targets, processing_class, form, max_new_tokens)
     table = table or EmbeddingTable.from_model(model)
     settings = GenerationSettings(max_new_tokens, dtype).resolve(model)
 
-    def ask(texts: list[str], adapters: bool) -> dict[str, Answer]:
-        who = "tuned answers" if adapters else "base answers"
+    def ask(texts: list[str], who: str, adapters: bool = False, **how: object) -> dict[str, Answer]:
         return answer_prompts(
-            model, processing_class, texts, form, settings, adapters, batch_size, store_dir=store_dir, description=who
+            model, processing_class, texts, form, settings, adapters, batch_size, store_dir, f"{who} answers", **how
         )
 
-    asked = [*prompts, *_all(_lists(facts, "paraphrases")), *unrelated]
-    new = ask(asked, tuned)
-    old = ask([*prompts, *unrelated], False) if tuned else new
-    targets = facts["target"][:]
-    distances = tuple(
-        semantic_distance([answers[p].text for p in prompts], targets, table, processing_class, form)
-        for answers in (old, new)
+    def distance(answers: dict[str, Answer]) -> np.ndarray:
+        return semantic_distance([answers[p].text for p in prompts], targets, table, processing_class, form)
+
+    others = [hop["prompt"] for group in hops(facts) for hop in group]
+    asked = [*prompts, *_all(text_lists(facts, "paraphrases")), *unrelated, *others]
+    new = ask(asked, "tuned" if tuned else "base", tuned, keep=keep or not tuned)
+    old = ask([*prompts, *unrelated], "base") if tuned else new
+    passes = (form, batch_size, settings.dtype)
+    moved = dict.fromkeys(unrelated) if tuned else {}
+    if moved:
+        moved = dict(zip(moved, next_token_divergences(model, processing_class, list(moved), *passes), strict=True))
+    found = Found(
+        new=new,
+        old=old,
+        old_distance=distance(old),
+        new_distance=distance(new),
+        tuned=tuned,
+        token=token_shares(model, processing_class, prompts, targets, *passes),
+        divergence=moved,
+        reshuffled=ask(unrelated, "reshuffled base", shuffle=seed) if noise_floor and unrelated else {},
     )
-    rows = _score_table(facts, new, old, distances, tuned)
-    summary = _summary(rows, protocol_name(form, settings), tuned, seed)
-    ids = {"fact_id": facts["fact_id"][:]} if "fact_id" in facts.column_names else {}
-    return Evaluation(summary, Dataset.from_dict({**ids, **rows}))
+    rows = score_table(facts, found)
+    how = answer_protocol(form, settings)
+    return Evaluation(summarise(rows, f"strict, {how}", how, tuned, seed), Dataset.from_dict(rows))

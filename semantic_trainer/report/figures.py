@@ -9,29 +9,11 @@ import numpy as np
 from datasets import Dataset
 from matplotlib.figure import Figure
 
+from ..evaluation.breakdown import BINS, binned
 from ..evaluation.statistics import score
 from ..files import write_atomically
 
-BINS = np.linspace(0.0, 1.2, 7)
 COLORS = {"before": "#7f7f7f", "plain": "#4477aa", "weighted": "#ee6677"}
-
-
-def binned(distance: Sequence[float], values: Sequence[float | None], bins: np.ndarray = BINS) -> list[dict]:
-    """Scores by distance bin: `{low, high, value, ci95, n}` a bin; empty bins have `value` `None`, a gap.
-
-    Distances beyond the last edge count in the last bin; values of `None` do not count.
-
-    Example:
-        >>> binned([0.1, 0.15], [1.0, 0.0], np.array([0.0, 0.2]))[0]["value"]
-        0.5
-    """
-    pairs = [(d, v) for d, v in zip(distance, values, strict=True) if v is not None]
-    where = np.clip(np.digitize([d for d, _ in pairs], bins) - 1, 0, len(bins) - 2)
-    out = []
-    for i, (low, high) in enumerate(zip(bins[:-1], bins[1:], strict=True)):
-        found = score([[float(v)] for (_, v), j in zip(pairs, where, strict=True) if j == i], "")
-        out.append({"low": float(low), "high": float(high), **{k: found[k] for k in ("value", "ci95", "n")}})
-    return out
 
 
 def _figure() -> tuple[Figure, object]:

@@ -77,7 +77,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
             metric_value=score["value"],
         )
         for metric, score in summary.runs["weighted"].items()
-        if score["value"] is not None
+        if score["value"] is not None and metric in METRICS
     ]
     data = ModelCardData(
         base_model=base_model,

@@ -1,9 +1,30 @@
 """The weighted loss of Eq. 5, as pure functions on tensors."""
 
+import inspect
+
 import torch
 import torch.nn.functional as F
+from transformers import modeling_utils
 
 IGNORED = -100
+
+
+def forward_parameters(model: torch.nn.Module) -> set[str]:
+    """Names of what a model's forward takes; of a `PeftModel`'s, its base's."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return set(inspect.signature(base.forward).parameters)
+
+
+def keeps_positions(model: torch.nn.Module) -> bool:
+    """Whether `logits_to_keep` may be a mask (B, T): that came with slice_logits_to_keep, before it took integers.
+
+    Virtual tokens of prompt tuning stand before the mask's first position, so that it would not fit.
+    """
+    virtual = any(
+        getattr(config, "is_prompt_learning", False) for config in getattr(model, "peft_config", {}).values()
+    )
+    masks = hasattr(modeling_utils, "slice_logits_to_keep")
+    return masks and not virtual and "logits_to_keep" in forward_parameters(model)
 
 
 def predicting_positions(labels: torch.Tensor) -> torch.Tensor:

@@ -1,17 +1,21 @@
 """SemanticWeightedTrainer: transformers' Trainer with a per-example weight in the loss."""
 
-import inspect
 import logging
 
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
-from transformers import modeling_utils as transformers_modeling
 
 from ..facts.prompts import PromptFormat
 from .data_collator import WEIGHT, FactCollator, WeightedCollator, has_label_lists
 from .filling import FilledDataset, can_be_filled, fill_up
-from .losses import left_padded_positions, predicting_positions, weighted_nll_sum
+from .losses import (
+    forward_parameters,
+    keeps_positions,
+    left_padded_positions,
+    predicting_positions,
+    weighted_nll_sum,
+)
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
 
@@ -144,31 +148,20 @@ class SemanticWeightedTrainer(Trainer):
 
     def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:
         """Inputs of the one forward pass: position ids for left padding, logits only at the kept positions."""
-        accepted = self._forward_parameters()
+        model = self.accelerator.unwrap_model(self.model)
         mask = inputs.get("attention_mask")
         if mask is not None and "position_ids" not in inputs:
             positions = left_padded_positions(mask)
             if positions is not None:
-                if "position_ids" not in accepted:
+                if "position_ids" not in forward_parameters(model):
                     raise ValueError(
                         "the batch is padded at the left, and this model takes no position ids. Pad at the right: "
                         'processing_class.padding_side = "right", or leave the trainer\'s own data_collator in place.'
                     )
                 inputs = {**inputs, "position_ids": positions}
-        # A boolean mask as `logits_to_keep` came with slice_logits_to_keep; older models take integers only.
-        masks = "logits_to_keep" in accepted and hasattr(transformers_modeling, "slice_logits_to_keep")
-        if keep is not None and masks and not self._prompt_learning():
+        if keep is not None and keeps_positions(model):
             inputs = {**inputs, "logits_to_keep": keep}
         return inputs
-
-    def _prompt_learning(self) -> bool:
-        configs = getattr(self.accelerator.unwrap_model(self.model), "peft_config", {})
-        return any(getattr(config, "is_prompt_learning", False) for config in configs.values())
-
-    def _forward_parameters(self) -> set[str]:
-        model = self.accelerator.unwrap_model(self.model)
-        base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        return set(inspect.signature(base.forward).parameters)
 
     def _scale(self, total: torch.Tensor, keep: torch.Tensor, num_items: torch.Tensor | int | None) -> torch.Tensor:
         """Divide by the step's target tokens; undo DDP's averaging, which the parent does in its own loss only."""

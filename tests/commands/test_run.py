@@ -11,7 +11,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from semantic_trainer.cli import main
-from semantic_trainer.evaluation.evaluator import METRICS
+from semantic_trainer.evaluation.table import BESIDE, METRICS
 from semantic_trainer.report.summary import RunSummary
 
 
@@ -38,10 +38,11 @@ def test_a_run_leaves_everything_that_was_promised(
     assert list(data) == ["schema_version", "config", "environment", "facts", "distances", "runs"]
     assert list(data["runs"]) == ["before", "plain", "weighted"]
     for metrics in data["runs"].values():
-        assert list(metrics) == list(METRICS)
+        assert list(metrics) == [*METRICS, *BESIDE]
         assert all({"value", "ci95", "n", "protocol"} <= set(score) for score in metrics.values())
     assert data["runs"]["before"]["locality"]["value"] == 1.0
     assert data["runs"]["before"]["deviation"]["value"] is None
+    assert data["runs"]["before"]["locality_noise_floor"]["n"] == 12
     assert data["facts"]["taught"] == 12
 
     table = pyarrow.parquet.read_table(out / "facts.parquet")

@@ -8,11 +8,14 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from semantic_trainer import EmbeddingTable, PromptFormat, evaluate_facts, semantic_distance
 from semantic_trainer.evaluation.evaluator import METRICS, Evaluation
+from semantic_trainer.evaluation.table import BESIDE
 
 COLUMNS = {
     *("fact_id", "prompt", "target", "old_answer", "new_answer", "new_answer_raw", "new_answer_truncated"),
     *("paraphrase_answers", "locality_old_answers", "locality_new_answers", "distance", "new_distance"),
     *("knowledge_accuracy", "generality", "locality", "bad_case", "deviation", "relative_deviation"),
+    *("subject", "relation", "portability_answers", "normalized", "contains", "token", "portability"),
+    *("next_token_kl", "locality_noise_floor"),
 }
 
 
@@ -35,7 +38,7 @@ def test_the_tables_columns_and_rows(evaluation: Evaluation, facts: Dataset) -> 
 
 
 def test_every_metric_has_every_key(evaluation: Evaluation) -> None:
-    assert tuple(evaluation.summary) == METRICS
+    assert tuple(evaluation.summary) == METRICS + BESIDE
     for name, score in evaluation.summary.items():
         assert {"value", "ci95", "n", "protocol"} <= set(score), name
         assert "max_new_tokens 6" in score["protocol"]

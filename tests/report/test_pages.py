@@ -8,7 +8,8 @@ import pytest
 from datasets import Dataset
 from huggingface_hub import ModelCard
 
-from semantic_trainer.report.figures import binned, draw_run
+from semantic_trainer.evaluation.breakdown import binned
+from semantic_trainer.report.figures import draw_run
 from semantic_trainer.report.model_card import create_model_card, create_report, format_score, result_rows
 from semantic_trainer.report.summary import RunSummary
 
