@@ -15,11 +15,13 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "EmbeddingTable": "distance.embedding",
+    "EvaluateFactsCallback": "evaluation.callback",
     "Evaluation": "evaluation.evaluator",
     "PromptFormat": "facts.prompts",
     "SemanticTrainingArguments": "training.training_args",
     "SemanticWeightedTrainer": "training.trainer",
     "add_distances": "distance.embedding",
+    "add_known_labels": "answers.known",
     "add_old_answers": "answers",
     "add_weights": "distance.weighting",
     "evaluate_facts": "evaluation.evaluator",
@@ -46,11 +48,13 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from .answers import add_old_answers as add_old_answers
+    from .answers.known import add_known_labels as add_known_labels
     from .distance.embedding import EmbeddingTable as EmbeddingTable
     from .distance.embedding import add_distances as add_distances
     from .distance.embedding import semantic_distance as semantic_distance
     from .distance.weighting import add_weights as add_weights
     from .distance.weighting import semantic_weight as semantic_weight
+    from .evaluation.callback import EvaluateFactsCallback as EvaluateFactsCallback
     from .evaluation.evaluator import Evaluation as Evaluation
     from .evaluation.evaluator import evaluate_facts as evaluate_facts
     from .facts.prompts import PromptFormat as PromptFormat
