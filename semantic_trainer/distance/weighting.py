@@ -6,7 +6,8 @@ import numpy as np
 from datasets import Dataset
 
 from ..facts.cutting import strict
-from ..facts.schema import replace_columns, require_columns, require_dataset, show_rows, suggest
+from ..facts.messages import show_rows, suggest
+from ..facts.schema import replace_columns, require_columns, require_dataset
 
 WEIGHTINGS = ("paper", "constant", "shuffled", "inverse", "none", "column")
 Weighting = str | Callable[[np.ndarray], np.ndarray]

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datasets import Dataset
 
 from .cutting import cut
-from .schema import replace_columns, require_columns, require_dataset, require_strings, show_rows, suggest
+from .messages import show_rows, suggest
+from .schema import replace_columns, require_columns, require_dataset, require_strings
 
 logger = logging.getLogger(__name__)
 KINDS = ("auto", "chat", "question_answer", "cloze")

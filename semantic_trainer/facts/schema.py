@@ -5,11 +5,8 @@ from collections.abc import Iterable, Mapping
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
-from .checks import FactCheck as FactCheck
-from .checks import check_facts as check_facts
 from .cutting import cut
 from .messages import meant, show_rows, shown
-from .messages import suggest as suggest
 
 STRING = Value("string")
 FACT_FEATURES = Features(

@@ -17,8 +17,10 @@ from ..answers.store import model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..distribution import on_first
+from ..facts.checks import check_facts
+from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
-from ..facts.schema import check_facts, meant, replace_columns, require_dataset, require_strings
+from ..facts.schema import replace_columns, require_dataset, require_strings
 from ..files import sweep, write_atomically
 from .training_args import SemanticTrainingArguments
 

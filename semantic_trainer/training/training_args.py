@@ -7,8 +7,8 @@ from transformers import TrainingArguments
 
 from ..distance.weighting import WEIGHTINGS, check_gamma
 from ..distribution import without_accelerator, world_size
+from ..facts.messages import suggest
 from ..facts.prompts import KINDS, parse_shots
-from ..facts.schema import suggest
 
 
 @dataclass

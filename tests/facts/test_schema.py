@@ -6,16 +6,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 from semantic_trainer.facts import schema
-from semantic_trainer.facts.schema import (
-    check_facts,
-    fact_id,
-    half,
-    require_columns,
-    require_dataset,
-    require_strings,
-    show_rows,
-    suggest,
-)
+from semantic_trainer.facts.checks import check_facts
+from semantic_trainer.facts.messages import suggest
+from semantic_trainer.facts.schema import fact_id, half, require_columns, require_dataset, require_strings, show_rows
 
 
 def fact(prompt: str, target: str, **columns: object) -> dict:
