@@ -1,17 +1,21 @@
 """The folder a run writes to: who holds it, what is in it, and how it is shown."""
 
+import hashlib
 import io
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet
 from datasets import Dataset
+from filelock import FileLock, Timeout
 
-from ..files import check_writable, sweep, temporary_path, write_atomically
+from ..distribution import on_first
+from ..files import CACHE_FIX, cache_dir, check_writable, sweep, temporary_path, write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import draw_run
 from ..report.model_card import create_model_card, create_report, result_rows, write_text
@@ -63,6 +67,34 @@ class OutputFolder:
     def adapter(self, arm: str) -> Path:
         """Where an arm's trained adapter waits until the run has ended."""
         return self.path / "checkpoints" / f"{arm}-adapter"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out: two that write to one folder, or workers that outlived a killed launcher.
+
+        The lock lies in the cache, so that nothing of it is left in the folder; a kill lets it go.
+
+        Raises:
+            ValueError: another process holds the folder.
+        """
+        name = hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:32]
+        lock = FileLock(cache_dir() / "locks" / f"{name}.lock")
+        on_first(self._acquire, lock)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _acquire(self, lock: FileLock) -> None:
+        check_writable(Path(lock.lock_file).parent, "the cache", CACHE_FIX)
+        Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ValueError(
+                f"`output_dir` {str(self.path)!r} is being written to by another process, perhaps a worker that "
+                "outlived its launcher. Wait for it, end it, or choose another folder."
+            ) from error
 
     def prepare(self, resume: bool, overwrite: bool) -> RunSummary | None:
         """Check that the folder is free, or ours to go on with; the summary where the run has ended already.

@@ -20,6 +20,7 @@ from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
 from ..distribution import is_first, on_first
 from ..evaluation.evaluator import Evaluation, evaluate_facts
+from ..facts.checks import FactCheck
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
 from ..models import choose_dtype, load_model
@@ -87,14 +88,26 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     """
     if args.threads:
         torch.set_num_threads(args.threads)
-    started, environment = time.perf_counter(), describe_environment()
+    started = time.perf_counter()
     check_arms(training_args)
     facts, check = read_fact_sets(args)
     decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}
     folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args) | decisive)
-    finished = on_first(folder.prepare, args.resume, args.overwrite)
-    if finished:
-        return finished
+    with folder.held():
+        finished = on_first(folder.prepare, args.resume, args.overwrite)
+        return finished or _teach(args, training_args, facts, check, folder, started)
+
+
+def _teach(
+    args: RunArguments,
+    training_args: SemanticTrainingArguments,
+    facts: Dataset,
+    check: FactCheck,
+    folder: OutputFolder,
+    started: float,
+) -> RunSummary:
+    """The run itself, once facts and folder are in order."""
+    environment = describe_environment()
     dtype = choose_dtype(args.dtype, base_frozen=True)
     model, tokenizer = load_model(args.model, dtype, args.revision)
     model.to(training_args.device)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet
 import pytest
 
@@ -109,10 +110,12 @@ def test_a_launched_run_goes_on_after_a_kill(seed: int, start: Callable, tmp_pat
     try:
         process.wait(delay)
     except subprocess.TimeoutExpired:
+        workers = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
+        for worker in workers:  # they live in sessions of their own, and would outlive the launcher
+            worker.kill()
         process.wait(SECONDS)
     print(f"seed {seed}: killed after {delay:.1f} s; there was {files(tmp_path / 'killed')}")
-    time.sleep(2)  # the launcher's children end with it, a moment later
     finish(start("killed", 2, "--resume"), tmp_path / "killed.txt")
     killed, unbroken = tmp_path / "killed", tmp_path / "unbroken"
     assert (killed / "facts.parquet").read_bytes() == (unbroken / "facts.parquet").read_bytes()
@@ -124,6 +127,17 @@ def test_another_number_of_processes_is_another_run(tmp_path: Path) -> None:
     (tmp_path / "run_config.json").write_text('{"processes": 2}')
     with pytest.raises(ValueError, match=r"other options: processes \(was 2, is 1\)"):
         OutputFolder(tmp_path, {"processes": 1}).prepare(resume=True, overwrite=False)
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, cache: Path) -> None:
+    first, second = OutputFolder(tmp_path / "out", {}), OutputFolder(tmp_path / "out", {})
+    with first.held():
+        with pytest.raises(ValueError, match=r"out' is being written to by another process.*choose another"):
+            second.held().__enter__()
+        with OutputFolder(tmp_path / "other", {}).held():
+            pass
+    with second.held():
+        assert not (tmp_path / "out").exists()  # the lock lies in the cache
 
 
 def test_fsdp_that_would_be_ddp_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
