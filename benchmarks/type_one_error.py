@@ -11,7 +11,8 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,10 @@ TOGETHER = {"n": 100, "kind": "rows", "base": 0.5, "group": 10}
 
 
 def draw_facts(rng: np.random.Generator, kind: str, n: int, base: float, shift: float = 0.0, group: int = 1) -> tuple:
-    """Scores of two runs on the same n facts, each (n, rows); facts of one group are learnt well or badly together."""
+    """Scores of two runs on the same n facts, each (n, rows); facts of one group are learnt well or badly together.
+
+    `shift` is at most 0.25, so that `p + 4 shift p (1 - p)` stays a probability.
+    """
     easy = rng.beta(2 * base, 2 * (1 - base), n)
     rows = 1 if kind == "rows" else ROWS
     sides = []
@@ -134,7 +138,7 @@ def coverage_rows(simulations: int) -> Iterator[dict]:
         "BCa": lambda a, b: bootstrap(a.mean(1), "BCa"),
     }
     for kind, n, base in product(("rows", "means"), SIZES, BASES):
-        one = {"data": f"{kind}, base {base}", "n": n}
+        one = {"kind": kind, "base": base, "n": n}
         for shift in (0.0, SHIFT):
             truth, draw = true_difference(base, shift), partial(draw_facts, kind=kind, n=n, base=base, shift=shift)
             yield {"of": "difference", **one, "truth": truth, **coverage(draw, truth, difference, simulations)}
@@ -142,8 +146,23 @@ def coverage_rows(simulations: int) -> Iterator[dict]:
         yield {"of": "mean", **one, "truth": base, **coverage(draw, base, mean, simulations)}
 
 
+def markdown(result: dict) -> list[str]:
+    """The two tables of docs/comparing.md: per test and size the largest share, per interval the range of coverage."""
+    lines = ["| test | facts or runs | false alarms at most |", "|---|---|---|"]
+    key = itemgetter("test", "n")
+    for (test, n), rows in groupby(sorted(result["type_one_error"], key=key), key):
+        lines.append(f"| {test} | {n} | {100 * max(row['share'] for row in rows):.1f} % |")
+    lines += ["", "| of | facts | used here | percentile bootstrap | BCa bootstrap |", "|---|---|---|---|---|"]
+    key = itemgetter("of", "kind", "n")
+    for (of, kind, n), rows in groupby(sorted(result["coverage"], key=key), key):
+        shares = zip(*([row[name] for name in ("used", "percentile", "BCa")] for row in rows), strict=True)
+        ranges = (f"{100 * min(share):.1f}–{100 * max(share):.1f} %" for share in shares)
+        lines.append(f"| {of}, {kind} | {n} | {' | '.join(ranges)} |")
+    return lines
+
+
 def main() -> None:
-    """Simulate, print line by line, write the JSON."""
+    """Simulate, print line by line, then the tables, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=1_000)
     parser.add_argument("--output", type=Path, default=Path("results/type_one_error.json"))
@@ -157,6 +176,7 @@ def main() -> None:
             print(json.dumps(row), flush=True)
     config = {"simulations": args.simulations, "resamples": RESAMPLES, "seed": SEED, "alpha": ALPHA}
     result = {"config": config, "environment": describe_environment(), **tables}
+    print("\n".join(markdown(result)))
     write_atomically(args.output, (json.dumps(result, indent=2) + "\n").encode())
 
 
