@@ -60,8 +60,8 @@ def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float
 
         m = sum(d) / n',   s^2 = (sum(d^2) + 1) / n' - m^2,   m +- t(n' - 1) s / sqrt(n'),   n' = n + 2
 
-    It claims no certainty where all differences are equal. Where differences are rare the bootstrap over facts covers
-    80 % instead of 95 %, percentile or BCa: docs/comparing.md has the figures.
+    It claims no certainty where all differences are equal. Where differences are rare a bootstrap over facts covers
+    far less than 95 %, percentile or BCa: docs/comparing.md has the figures.
 
     Example:
         >>> [round(bound, 3) for bound in paired_interval([0.0] * 50)]
