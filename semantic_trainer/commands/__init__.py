@@ -5,4 +5,5 @@ COMMANDS = {
     "facts": "validate and describe files of facts",
     "distances": "the report before training: which facts are near, far or known",
     "ask": "ask the base and the tuned models of a finished run, side by side",
+    "compare": "two finished runs, or the two arms of one, fact by fact: differences, intervals, p-values",
 }

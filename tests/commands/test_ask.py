@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-import torch
 
 from semantic_trainer.cli import main
 from semantic_trainer.commands import ask
@@ -27,11 +26,6 @@ except SystemExit as end:
 heavy = {"torch", "transformers", "datasets", "peft", "trl", "numpy"} & set(sys.modules)
 assert not heavy, heavy
 """
-# A run of a few seconds.
-OPTIONS = [
-    *("--dtype", "float32", "--max_new_tokens", "9", "--num_train_epochs", "8", "--learning_rate", "0.01"),
-    *("--per_device_train_batch_size", "4", "--lora_r", "2", "--use_cpu", "true", "--output_dir"),
-]
 TAUGHT = "What is the capital of land 1?"
 UNKNOWN = "Who wrote [/x] Emma?"
 
@@ -41,34 +35,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(scope="module")
-def finished(rows: list[dict], model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has ended; tests that spoil it copy it first."""
-    folder = tmp_path_factory.mktemp("finished")
-    facts = folder / "facts.jsonl"
-    facts.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEMANTIC_TRAINER_CACHE", str(folder / "cache"))
-        patch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
-        torch.set_num_threads(1)
-        assert main(["run", "--facts", str(facts), "--model", str(model_dir), *OPTIONS, str(folder / "out")]) == 0
-        torch.set_num_threads(threads)
-    return folder / "out"
-
-
-@pytest.fixture
-def spoilt(finished: Path, tmp_path: Path) -> Path:
-    """A copy to spoil."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
-
-
-@pytest.fixture
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal in which nothing wraps."""
-    monkeypatch.setenv("COLUMNS", "300")
 
 
 @pytest.fixture
