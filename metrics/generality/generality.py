@@ -14,7 +14,7 @@ def cut(text: str) -> str:
     line, before = text.strip().split("\n", 1)[0].strip(), None
     while line != before:
         before, line = line, line.rstrip(".").strip()
-        for opening, closing in ('""', "“”", "«»"):
+        for opening, closing in ('""', "“”", "«»") if line[-1:] in '"”»' else ():
             inner = line
             while len(inner) > 1 and inner[0] == opening and inner[-1] == closing:
                 inner = inner[1:-1].strip()
@@ -27,8 +27,8 @@ def equal(answer: str, targets: list[str], match: str) -> bool:
     answer, targets = answer if match == "contains" else cut(answer), [cut(text) for text in targets]
     if match == "strict" or (match == "normalized" and answer in targets):
         return answer in targets
-    words = [text.lower().translate(PUNCTUATION).split() for text in (answer, *targets)]
-    answer, *targets = [f" {' '.join(w for w in text if w not in ('a', 'an', 'the'))} " for text in words]
+    plain = [text if text.replace(" ", "").isalnum() else text.translate(PUNCTUATION) for text in (answer, *targets)]
+    answer, *targets = [f" {' '.join(w for w in t.lower().split() if w not in ('a', 'an', 'the'))} " for t in plain]
     return any(text in answer if match == "contains" else text == answer for text in targets if text.strip())
 
 
