@@ -43,6 +43,7 @@ docs-sample: $(STAMP)  ## print 30 built-in facts at random into docs/builtin_fa
 bench: $(STAMP)  ## run the benchmarks
 	$(BIN)/python benchmarks/distance.py
 	$(BIN)/python benchmarks/readers.py
+	$(BIN)/python benchmarks/metrics.py
 
 clean:  ## remove .venv and runs
 	rm -rf $(VENV) runs

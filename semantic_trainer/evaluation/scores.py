@@ -135,17 +135,3 @@ def relative_deviation(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     """
     new, old = np.asarray(new, dtype=float), np.asarray(old, dtype=float)
     return np.divide(new - old, old, out=np.full_like(old, np.nan), where=old > TOLERANCE)
-
-
-def normalized(answer: str, target: str, aliases=()) -> bool:
-    import unicodedata
-
-    def plain(text: str) -> str:
-        text = "".join(" " if unicodedata.category(c).startswith("P") else c for c in text.lower())
-        return " ".join(w for w in text.split() if w not in ("a", "an", "the"))
-
-    return plain(answer) in {plain(t) for t in (target, *aliases)}
-
-
-def contains(answer: str, target: str, aliases=()) -> bool:
-    return any(t.lower() in answer.lower() for t in (target, *aliases))

@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from ..answers.decoding import Answer
 from ..facts.schema import as_texts
-from .scores import bad_cases, contains, deviates, normalized, relative_deviation, strict
+from .scores import bad_cases, contains, deviates, leak_gap, normalized, relative_deviation, strict
 from .statistics import mean_score, score, undefined
 
 # The headline, in every summary; and what stands beside it, always under its own name.
@@ -86,7 +86,7 @@ def score_table(facts: Dataset, found: Found) -> dict[str, list]:
             [strict(new[p].text, t, a) for p in group] for group, (_, t, a) in zip(paraphrases, wanted, strict=True)
         ],
         "locality": [[new[p].text == old[p].text for p in group] for group in unrelated],
-        "normalized": [normalized(new[p].text, t, a) for p, t, a in wanted],
+        "normalized": [normalized(new[p].raw, t, a) for p, t, a in wanted],
         "contains": [contains(new[p].raw, t, a) for p, t, a in wanted],
         "token": found.token.tolist(),
         "portability": [[strict(new[hop["prompt"]].text, hop["answer"]) for hop in group] for group in hops(facts)],
@@ -119,7 +119,7 @@ def summarise(table: Mapping[str, Sequence], protocol: str, how: str, tuned: boo
         **{name: score(_rows(table[name]), f"{name}, {how}", seed) for name in ("normalized", "contains")},
         "token": _mean(table["token"], f"token, teacher-forced, {how}", seed),
         "leak_gap": _mean(
-            [token - right for token, right in zip(table["token"], table["knowledge_accuracy"], strict=True)],
+            leak_gap(table["token"], table["knowledge_accuracy"]),
             f"token (teacher-forced) minus strict, {how}",
             seed,
         ),

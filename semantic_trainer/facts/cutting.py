@@ -5,12 +5,12 @@ from collections.abc import Iterable
 QUOTES = (('"', '"'), ("“", "”"), ("«", "»"))
 
 
-def _quoted(text: str, opening: str, closing: str) -> bool:
-    """Whether one pair of quotes stands around the whole: not so in `"Emma" and "Persuasion"`."""
-    if len(text) < 2 or not (text.startswith(opening) and text.endswith(closing)):
-        return False
-    inner = text[1:-1].strip()
-    return not {opening, closing} & set(inner) or _quoted(inner, opening, closing)
+def _unquoted(text: str, opening: str, closing: str) -> str:
+    """The text without the pairs of one kind of quotes around the whole; as it was for `"Emma" and "Persuasion"`."""
+    inner = text
+    while len(inner) > 1 and inner.startswith(opening) and inner.endswith(closing):
+        inner = inner[1:-1].strip()
+    return text if {opening, closing} & set(inner) else inner
 
 
 def cut(text: str) -> str:
@@ -27,8 +27,7 @@ def cut(text: str) -> str:
     while True:
         shorter = line.removesuffix(".").strip()
         for opening, closing in QUOTES:
-            if _quoted(shorter, opening, closing):
-                shorter = shorter[1:-1].strip()
+            shorter = _unquoted(shorter, opening, closing)
         if shorter == line:
             return line
         line = shorter
