@@ -18,7 +18,8 @@ from ..distribution import on_first
 from ..files import CACHE_FIX, cache_dir, check_writable, sweep, temporary_path, write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import draw_run
-from ..report.model_card import create_model_card, create_report, result_rows, write_text
+from ..report.model_card import create_model_card, result_rows, write_text
+from ..report.page import create_report
 from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
 
 logger = logging.getLogger(__name__)

@@ -15,6 +15,7 @@ from transformers import TrainingArguments
 from transformers.integrations import get_reporting_integration_callbacks
 
 from ..answers.decoding import context_length
+from ..answers.known import add_known_labels
 from ..answers.store import text_hash
 from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
@@ -49,6 +50,9 @@ class RunArguments(FactsArguments, ModelArguments):
 
     resume: bool = field(default=False, metadata={"help": "Go on with the run in output_dir."})
     overwrite: bool = field(default=False, metadata={"help": "Delete the run in output_dir and start again."})
+    known_labels: bool = field(
+        default=False, metadata={"help": "Label facts known or unknown beforehand; asks the base 10 times a fact."}
+    )
     threads: int | None = field(
         default=None,
         metadata={"help": "CPU threads; the last bits of a training depend on them. None leaves it to torch."},
@@ -91,6 +95,10 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     started = time.perf_counter()
     check_arms(training_args)
     facts, check = read_fact_sets(args)
+    if args.known_labels and len(facts) < 2:
+        raise ValueError(
+            "`known_labels` asks each fact after examples made of others, but there is 1 fact. Leave it out."
+        )
     decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}
     folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args) | decisive)
     with folder.held():
@@ -134,11 +142,14 @@ def _teach(
 
     evaluations = {"before": evaluate(model, noise_floor=True)}
     facts = with_distances(facts, evaluations["before"], training_args)
+    seconds = time.perf_counter() - started
+    if args.known_labels:
+        facts = with_known_labels(facts, model, tokenizer, form, training_args)
     described = describe_distances(facts)
     for warning in distance_warnings(described):
         logger.warning(warning)
     if is_first():
-        announce(model, tokenizer, facts, form, training_args, time.perf_counter() - started)
+        announce(model, tokenizer, facts, form, training_args, seconds)
     for arm, weighting in (("plain", "none"), ("weighted", training_args.weighting)):
         arm_args = replace_arm(training_args, folder, arm, weighting)
         tuned = train_arm(model, tokenizer, facts.remove_columns("weight"), form, arm_args, args, folder.adapter(arm))
@@ -197,6 +208,22 @@ def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArg
         "distance": before.table["distance"][:],
     }
     return weigh(replace_columns(facts, answers), args)
+
+
+def with_known_labels(
+    facts: Dataset, model: torch.nn.Module, tokenizer: object, form: PromptFormat, args: SemanticTrainingArguments
+) -> Dataset:
+    """The facts with `known_share` and `known_label`, asked as everything else in the run is."""
+    return add_known_labels(
+        facts,
+        model,
+        tokenizer,
+        form,
+        max_new_tokens=args.max_new_tokens,
+        batch_size=args.answer_batch_size,
+        dtype=ANSWER_DTYPE,
+        seed=args.seed,
+    )
 
 
 def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:

@@ -13,6 +13,7 @@ from ..evaluation.breakdown import BINS, binned
 from ..evaluation.statistics import score
 from ..files import write_atomically
 
+SHOWN_RELATIONS, SHOWN_LETTERS = 40, 40
 COLORS = {"before": "#7f7f7f", "plain": "#4477aa", "weighted": "#ee6677"}
 
 
@@ -47,6 +48,8 @@ def share_against_distance(tables: Mapping[str, Dataset], column: str, label: st
 def generality_by_relation(relations: Sequence[str | None], tables: Mapping[str, Dataset]) -> Figure:
     """Mean generality of each relation, one mark a run, the least learnt at the top; few facts, no intervals.
 
+    Where there are more than 40 relations, the 40 with most facts.
+
     Facts of one relation with exchanged answers interfere with each other (section 2.3 of the paper): here is where.
     """
     groups: dict[str, list[int]] = defaultdict(list)
@@ -57,14 +60,18 @@ def generality_by_relation(relations: Sequence[str | None], tables: Mapping[str,
         for run, rows in ((run, table["generality"][:]) for run, table in tables.items())
     }
     first = next(iter(means.values()))
-    order = sorted((name for name in groups if first[name] is not None), key=first.get, reverse=True)
+    scored = [name for name in groups if first[name] is not None]
+    largest = sorted(scored, key=lambda name: -len(groups[name]))[:SHOWN_RELATIONS]  # a picture has to end somewhere
+    order = sorted(largest, key=first.get, reverse=True)
     figure = Figure(figsize=(6.4, 1.2 + 0.22 * len(order)), dpi=150, layout="constrained", facecolor="white")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     for i, (run, found) in enumerate(means.items()):
         y = np.arange(len(order)) + (i - (len(means) - 1) / 2) * 0.3
         axes.scatter([found[name] for name in order], y, label=run, color=COLORS.get(run), s=25)
-    axes.set_yticks(range(len(order)), [f"{name} (n={len(groups[name])})" for name in order])
+    short = [name if len(name) <= SHOWN_LETTERS else name[: SHOWN_LETTERS - 1] + "…" for name in order]
+    names = [f"{label} (n={len(groups[name])})" for label, name in zip(short, order, strict=True)]
+    axes.set_yticks(range(len(order)), names, parse_math=False)  # a "$" in a relation is a dollar
     axes.grid(axis="x", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set(xlim=(-0.04, 1.04), xlabel="generality")
@@ -79,7 +86,7 @@ def distance_histogram(facts: Dataset) -> Figure:
     figure, axes = _figure()
     distance, known = np.asarray(facts["distance"][:]), known_facts(facts)
     edges = np.linspace(0.0, max(1.2, float(distance.max()) + 1e-9), 25)
-    axes.hist([distance[~known], distance[known]], edges, stacked=True, color=["#4477aa", "#ccbb44"])
+    axes.hist([distance[~known], distance[known]], edges, stacked=True, color=["#4477aa", "#b07a1e"])
     labels = [f"not known yet ({(~known).sum()})", f"known already ({known.sum()})"]
     axes.legend(labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     axes.axvline(1.0, color="#999999", linewidth=1, linestyle="--")

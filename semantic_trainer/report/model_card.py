@@ -1,10 +1,8 @@
-"""The model card and the HTML page of a run, rendered from its summary and per-fact table."""
+"""The model card of a run, rendered from its summary; and how scores are written in any table."""
 
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 
-from datasets import Dataset
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -19,11 +17,24 @@ TITLES = {
     "deviation": "Deviation, all facts",
     "deviation_in_bad": "Deviation, bad cases",
     "relative_deviation": "Relative deviation",
+    "normalized": "Normalized",
+    "contains": "Contains",
+    "token": "Token, teacher-forced",
+    "leak_gap": "Leak gap",
+    "portability": "Portability",
+    "locality_noise_floor": "Locality, noise floor",
+    "next_token_kl": "Next-token KL",
+}
+# Metric -> (scale, unit, decimals of the value, of its interval); None: as the caller says.
+FORMATS = {
+    "relative_deviation": (1, "", 2, 2),
+    "next_token_kl": (1, " nats", 3, 3),
+    "leak_gap": (100, " points", 1, None),
 }
 
 
 def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1) -> str:
-    """`97.5 % [90.2, 99.6]`, with `digits` decimals in the interval; relative deviation is a plain ratio.
+    """`97.5 % [90.2, 99.6]`, with `digits` decimals in the interval; `FORMATS` names the metrics that are no shares.
 
     A value by definition has no interval, one fact alone gives none, and a dash stands for null.
 
@@ -33,9 +44,10 @@ def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1)
     """
     if score["value"] is None:
         return "–"
-    scale, unit, first, digits = (1, "", 2, 2) if metric == "relative_deviation" else (100, " %", 1, digits)
+    scale, unit, first, second = FORMATS.get(metric, (100, " %", 1, None))
+    second = digits if second is None else second
     low, high = (scale * bound for bound in score["ci95"] or (0, 0))
-    interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
+    interval = f" [{low:.{second}f}, {high:.{second}f}]" if low < high else ""
     return f"{scale * score['value']:.{first}f}{unit}{interval}"
 
 
@@ -47,7 +59,8 @@ def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:
     ]
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """Text of a template of this folder; values are escaped where it is HTML."""
     environment = Environment(
         loader=PackageLoader("semantic_trainer.report"), autoescape=select_autoescape(["html.jinja"]), trim_blocks=True
     )
@@ -88,7 +101,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         eval_results=results,
     )
     protocol = summary.runs["weighted"]["knowledge_accuracy"]["protocol"]
-    return _render(
+    return render(
         "card.md.jinja",
         metadata=data.to_yaml(),
         name=name,
@@ -99,22 +112,6 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         summary=summary,
         rows=result_rows(summary),
         protocol=protocol,
-    )
-
-
-def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warnings: list[str]) -> str:
-    """One self-contained HTML page: the table, the figures, and every fact with its answers."""
-    pictures = [(path.stem.replace("_", " "), base64.b64encode(path.read_bytes()).decode()) for path in figures]
-    return _render(
-        "report.html.jinja",
-        summary=summary,
-        rows=result_rows(summary),
-        pictures=pictures,
-        sources=source_names(summary),
-        model=Path(summary.config["model"]).name,
-        facts=table.to_list(),
-        warnings=warnings,
-        protocol=summary.runs["weighted"]["knowledge_accuracy"]["protocol"],
     )
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from datasets import Dataset
 
 from .. import __version__
+from ..answers.known import LABELS
 from ..distance.weighting import known_facts
 from ..evaluation.evaluator import METRICS
 from ..files import write_atomically
@@ -144,7 +146,8 @@ def describe_distances(facts: Dataset) -> dict[str, object]:
     Returns:
         n; mean, std and quantiles of the raw distances; shares, each in [0, 1]: the base model's answer is right
         already (`known`), `empty`, `truncated`, `long` (more than 6 words); the distance is `above_1`, or 0 without
-        being equal (`permuted`).
+        being equal (`permuted`). Where there is a column `known_label`, also `known_labels`: label ->
+        `{n, mean_distance}`, the least known first.
     """
     distance = np.asarray(facts["distance"][:], dtype=float)
     answers = facts["old_answer"][:]
@@ -165,6 +168,17 @@ def describe_distances(facts: Dataset) -> dict[str, object]:
         "std": float(distance.std()),
         "quantiles": dict(zip(("0", "0.1", "0.25", "0.5", "0.75", "0.9", "1"), map(float, quantiles), strict=True)),
         "shares": {name: float(values.mean()) for name, values in shares.items()},
+        **({"known_labels": _by_label(facts["known_label"][:], distance)} if "known_label" in facts.features else {}),
+    }
+
+
+def _by_label(labels: Sequence[str], distance: np.ndarray) -> dict[str, dict[str, object]]:
+    """Label -> `{n, mean_distance}`, the least known first."""
+    labels = np.asarray(labels)
+    return {
+        name: {"n": int((labels == name).sum()), "mean_distance": float(distance[labels == name].mean())}
+        for name in LABELS
+        if (labels == name).any()
     }
 
 
