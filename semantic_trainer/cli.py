@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from .commands import COMMANDS
@@ -14,7 +14,8 @@ from .distribution import FirstProcessError, world_size
 from .files import disk_trouble
 
 # What a user can cause; anything else is our mistake and keeps its traceback.
-USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
+BOOLEANS = ("true", "t", "yes", "y", "1", "false", "f", "no", "n", "0")
 KEPT = ("run", "distances")  # commands that go on from what they have finished
 
 
@@ -49,12 +50,22 @@ def explain(error: Exception, go_on: str) -> str | None:
     return words if isinstance(error, USER_ERRORS) else None
 
 
+def without_flags(argv: Sequence[str]) -> Iterator[str]:
+    """The command line without `--resume` and `--overwrite`, also written with a value."""
+    value_of_flag = False
+    for part in argv:
+        flag = part.partition("=")[0] in ("--resume", "--overwrite")
+        if not flag and not (value_of_flag and part.lower() in BOOLEANS):
+            yield part
+        value_of_flag = flag and "=" not in part
+
+
 def how_to_go_on(argv: Sequence[str]) -> str:
     """What to type after a command was interrupted or could not write; nothing where nothing is kept."""
     if argv[0] not in KEPT:
         return ""
     resume = ["--resume"] if argv[0] == "run" else []
-    options = [option for option in argv if option not in ("--overwrite", "--resume")]
+    options = list(without_flags(argv))
     again = shlex.join(["semantic-trainer", *options, *resume])
     how = f"with: {again}" if world_size() == 1 else " and ".join(["with the same launch", *resume])
     return f"what is finished is kept, go on {how}"
@@ -63,7 +74,8 @@ def how_to_go_on(argv: Sequence[str]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 where it ended well, 2 after a user's or a disk's error, 130 after ctrl-C.
 
-    Of several processes the first one speaks. `SEMANTIC_TRAINER_DEBUG=1` shows the traceback of a user's error.
+    Of several processes the first one speaks, and the others say which they are. `SEMANTIC_TRAINER_DEBUG=1` shows the
+    traceback of a user's error.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     command = build_parser().parse_args(argv[:1]).command

@@ -13,7 +13,11 @@ CACHE_FIX = "Set SEMANTIC_TRAINER_CACHE to a folder you may write to."
 
 def cache_dir() -> Path:
     """`$SEMANTIC_TRAINER_CACHE`, by default `~/.cache/semantic-trainer`."""
-    return Path(os.environ.get("SEMANTIC_TRAINER_CACHE") or Path.home() / ".cache" / "semantic-trainer").expanduser()
+    folder = os.environ.get("SEMANTIC_TRAINER_CACHE") or Path.home() / ".cache" / "semantic-trainer"
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError as error:  # ~somebody who is not there
+        raise ValueError(f"SEMANTIC_TRAINER_CACHE {str(folder)!r}: {error} Give a folder that exists.") from error
 
 
 def temporary_path(path: Path) -> Path:

@@ -92,7 +92,8 @@ class AnswerStore:
         text = json.dumps(key, sort_keys=True, ensure_ascii=False)
         self.name = hashlib.sha256(text.encode()).hexdigest()[:32]
         self.folder = Path(root if root is not None else cache_dir() / "answers") / self.name
-        check_writable(self.folder, "the store of answers", CACHE_FIX)
+        fix = CACHE_FIX if root is None else "Choose another `store_dir`."
+        check_writable(self.folder, "the store of answers", fix)
         self.key = json.dumps(key, indent=1, ensure_ascii=False).encode()
         sweep(self.folder)
         self.answers: dict[str, Answer] = {}

@@ -65,12 +65,23 @@ def train_arm(
         logger.info("%s: going on from %s", finished.name, Path(checkpoint).name)
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.accelerator.free_memory()
+    check_finite(tuned, finished.name.removesuffix("-adapter"))
     # Only now: under a Hub id PEFT would ask the Hub at every checkpoint whether the vocabulary has changed.
     name = DEFAULT_HUB_ID if args.model == DEFAULT_MODEL else args.model
     tuned.peft_config["default"].base_model_name_or_path = name
     tuned.peft_config["default"].revision = args.revision
     on_first(save_adapter, tuned, finished)
     return tuned
+
+
+def check_finite(model: PeftModel, arm: str) -> None:
+    """Raise a `ValueError` where training has diverged: such an adapter is not worth evaluating."""
+    wrong = [name for name, p in model.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
+    if wrong:
+        raise ValueError(
+            f"the {arm} training diverged: {len(wrong)} trained tensors hold numbers that are not finite. Start again "
+            "with a lower `learning_rate` (or `max_grad_norm` above 0) and --overwrite."
+        )
 
 
 def last_whole_checkpoint(folder: Path, processes: int = 1) -> str | None:

@@ -18,9 +18,10 @@ from ..models import choose_dtype, load_model
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
+from .checks import check_arms
 from .options import parse, read_fact_sets, resolve_format
 from .output import DISTANCES_FILE
-from .run import ANSWER_DTYPE, RunArguments, check_arms, weigh
+from .run import ANSWER_DTYPE, RunArguments, weigh
 
 logger = logging.getLogger(__name__)
 HARDEST = 10

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import get_args, get_origin, get_type_hints
 
@@ -66,7 +67,6 @@ class ModelArguments:
 
 def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
     """Dataclass instances from `--config FILE.yaml` and the command line, which wins."""
-    import yaml
     from trl import TrlParser
 
     parser = TrlParser(types, prog=f"semantic-trainer {prog}", allow_abbrev=False)
@@ -75,10 +75,9 @@ def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
     config = argv[argv.index("--config") + 1 :][:1] if "--config" in argv else None
     if config is not None and (not config or config[0].startswith("--")):
         raise ValueError("`--config` needs a YAML file after it")
-    try:
-        *parsed, unknown = parser.parse_args_and_config(argv, return_remaining_strings=True)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"`--config` {config[0]} is no YAML: {error}") from error
+    if config:
+        check_config(Path(config[0]))
+    *parsed, unknown = parser.parse_args_and_config(argv, return_remaining_strings=True)
     if unknown:
         name = next((part for part in unknown if part.startswith("--")), unknown[0]).lstrip("-").partition("=")[0]
         known = [f.name for kind in types for f in fields(kind)]
@@ -86,6 +85,28 @@ def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
     for instance in parsed:
         check_types(instance)
     return tuple(parsed)
+
+
+def check_config(path: Path) -> None:
+    """Raise an error where `--config` is no file, no YAML, no mapping of names, or has a name twice."""
+    import yaml
+
+    if not path.is_file():
+        raise FileNotFoundError(f"`--config` {str(path)!r} is no file. Give a YAML file of options.")
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"`--config` {str(path)!r} is no YAML: {error}") from error
+    if node is None:
+        return
+    if not isinstance(node, yaml.MappingNode):
+        raise ValueError(f"`--config` {str(path)!r} must hold a mapping of options, as in: learning_rate: 0.001")
+    names = [key.value if key.tag.endswith(":str") else None for key, _ in node.value]
+    if None in names:
+        raise ValueError(f"`--config` {str(path)!r}: every option's name must be a text, as in: learning_rate: 0.001")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"`--config` {str(path)!r} names `{twice[0]}` twice. Leave one of them out.")
 
 
 def _raise(message: str) -> None:
@@ -99,6 +120,8 @@ def check_types(arguments: object) -> None:
     theirs = TrainingArguments.__dataclass_fields__
     for name, hint in get_type_hints(type(arguments)).items():
         value = getattr(arguments, name, None)
+        if name in theirs and hint in (int, float) and isinstance(value, (list, dict)):
+            raise ValueError(f"`{name}` must be a number, but {value!r} was passed")
         if name in theirs or name not in type(arguments).__dataclass_fields__:
             continue
         allowed = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]

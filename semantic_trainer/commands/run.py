@@ -12,7 +12,6 @@ import torch
 from datasets import Dataset
 from peft import get_peft_model
 from transformers import TrainingArguments
-from transformers.integrations import get_reporting_integration_callbacks
 
 from ..answers.decoding import context_length
 from ..answers.known import add_known_labels
@@ -28,11 +27,13 @@ from ..models import choose_dtype, load_model
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .arms import lora_config, train_arm
+from .checks import check_arms, check_steps
 from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
 from .output import OutputFolder, print_results, write_outputs
 
 logger = logging.getLogger(__name__)
 ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
+MOST_THREADS = 1024
 NOT_DECISIVE = (
     *("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token"),
     *("logging_steps", "logging_strategy", "logging_first_step", "save_total_limit"),
@@ -60,8 +61,8 @@ class RunArguments(FactsArguments, ModelArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.threads, int) and self.threads < 1:
-            raise ValueError(f"`threads` must be at least 1, but {self.threads} was passed")
+        if isinstance(self.threads, int) and not 1 <= self.threads <= MOST_THREADS:
+            raise ValueError(f"`threads` must be from 1 to {MOST_THREADS}, but {self.threads} was passed")
         if self.resume and self.overwrite:
             raise ValueError("`resume` and `overwrite` exclude each other")
 
@@ -99,6 +100,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
         raise ValueError(
             "`known_labels` asks each fact after examples made of others, but there is 1 fact. Leave it out."
         )
+    check_steps(training_args, len(facts))
     decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}
     folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args) | decisive)
     with folder.held():
@@ -165,27 +167,6 @@ def _teach(
     )
     on_first(write_outputs, folder, summary, facts, {name: evaluations[name].table for name in RUNS})
     return summary
-
-
-def check_arms(training_args: SemanticTrainingArguments) -> None:
-    """Refuse what `run` cannot do, before anything is loaded."""
-    if training_args.gamma == 0.0 or training_args.weighting == "none":
-        raise ValueError("`run` compares plain with weighted training; give `gamma` above 0 and a `weighting`.")
-    if training_args.weighting == "column":
-        raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
-    if training_args.per_device_train_batch_size < 1 or training_args.gradient_accumulation_steps < 1:
-        raise ValueError("`per_device_train_batch_size` and `gradient_accumulation_steps` must be at least 1")
-    if training_args.max_steps <= 0 and training_args.num_train_epochs <= 0:
-        raise ValueError("`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing to train")
-    for name, value in (("eval_strategy", "no"), ("load_best_model_at_end", False), ("push_to_hub", False)):
-        if getattr(training_args, name) != value:
-            raise ValueError(f"`{name}` has no effect in `run`, which evaluates both arms at their end. Leave it out.")
-    if training_args.save_only_model:
-        raise ValueError("`save_only_model` keeps no optimizer, so `run` could not go on after a kill. Leave it out.")
-    try:
-        get_reporting_integration_callbacks(training_args.report_to)
-    except RuntimeError as error:
-        raise ValueError(f"`report_to` names what is not installed: {error}") from error
 
 
 def run_config(args: RunArguments, training_args: SemanticTrainingArguments) -> dict[str, object]:

@@ -5,6 +5,7 @@ import logging
 from datasets import Dataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..answers.decoding import GenerationSettings
 from ..distance.embedding import EmbeddingTable
 from ..facts.prompts import PromptFormat, as_prompt_format
 from ..facts.schema import require_columns, require_dataset, require_strings
@@ -57,8 +58,15 @@ class EvaluateFactsCallback(TrainerCallback):
         require_dataset(facts)
         require_columns(facts, ("prompt", "target"))
         require_strings(facts, ("prompt", "target"))
-        if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"`every_n_steps` must be at least 1, but {every_n_steps} was passed")
+        if not isinstance(trainer, Trainer):
+            raise TypeError(f"`trainer` must be a transformers.Trainer, but {type(trainer).__name__} was passed")
+        if not len(facts):
+            raise ValueError("`facts` has no rows")
+        if every_n_steps is not None and (not isinstance(every_n_steps, int) or every_n_steps < 1):
+            raise ValueError(f"`every_n_steps` must be an integer of at least 1, but {every_n_steps} was passed")
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, but {batch_size} was passed")
+        GenerationSettings(max_new_tokens, dtype)  # refuses what it cannot do
         if trainer.processing_class is None:
             raise ValueError(
                 "`trainer` has no tokenizer to ask the facts with. Pass it: Trainer(processing_class=...)."

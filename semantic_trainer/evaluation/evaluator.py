@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from datasets import Dataset
 
 from ..answers import answer_prompts
 from ..answers.decoding import Answer, GenerationSettings
 from ..answers.stage import warn_about_long_targets
 from ..distance.embedding import EmbeddingTable, semantic_distance
-from ..facts.prompts import PromptFormat, as_prompt_format
+from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import require_columns, require_dataset, require_strings
 from . import breakdown
 from .forward import next_token_divergences, token_shares
@@ -133,6 +134,9 @@ def evaluate_facts(
     require_dataset(facts)
     require_columns(facts, ("prompt", "target"))
     require_strings(facts, ("prompt", "target"))
+    check_tokenizer(processing_class)
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"`model` must be a loaded model, but {type(model).__name__} was passed")
     facts, tuned = facts.with_format(None), is_tuned(model)
     prompts, targets, unrelated = facts["prompt"][:], facts["target"][:], _all(text_lists(facts, "locality_prompts"))
     form = as_prompt_format(prompt_format, prompts, processing_class)

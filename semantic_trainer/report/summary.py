@@ -62,7 +62,7 @@ class RunSummary:
         """Strict JSON: undefined numbers are null, never NaN."""
         plain = asdict(self)
         ordered = {"schema_version": plain.pop("schema_version"), **plain}
-        return json.dumps(ordered, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+        return json.dumps(_finite(ordered), indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
 
     def save(self, folder: str | Path) -> Path:
         """Write `semantic_summary.json` into a run's folder, whole or not at all."""
@@ -93,6 +93,15 @@ class RunSummary:
         if set(data) != known:
             raise ValueError(f"{path} does not have the keys of a run's summary: {sorted(known ^ set(data))}")
         return cls(**data)
+
+
+def _finite(value: object) -> object:
+    """The same value with `None` for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, (float, np.floating)) and not np.isfinite(value) else value
 
 
 def _plain(value: object) -> object:

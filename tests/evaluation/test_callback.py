@@ -165,7 +165,7 @@ def test_wrong_arguments_are_named(build: Callable, facts: Dataset) -> None:
         EvaluateFactsCallback(trainer, facts.to_list())
     with pytest.raises(ValueError, match="`facts` has no column 'target'"):
         EvaluateFactsCallback(trainer, facts.remove_columns("target"))
-    with pytest.raises(ValueError, match="`every_n_steps` must be at least 1, but 0 was passed"):
+    with pytest.raises(ValueError, match="`every_n_steps` must be an integer of at least 1, but 0 was passed"):
         EvaluateFactsCallback(trainer, facts, every_n_steps=0)
     trainer.processing_class = None
     with pytest.raises(ValueError, match="`trainer` has no tokenizer"):

@@ -1,0 +1,67 @@
+"""What `run` and `distances` refuse before anything is loaded."""
+
+import math
+
+from transformers.integrations import get_reporting_integration_callbacks
+
+from ..training.training_args import SemanticTrainingArguments
+
+WITHOUT_EFFECT = {
+    "eval_strategy": ("no", "`run` evaluates both arms at their end"),
+    "load_best_model_at_end": (False, "`run` evaluates both arms at their end"),
+    "push_to_hub": (False, "`run` only writes to its folder"),
+    "resume_from_checkpoint": (None, "`run` finds its own checkpoints with --resume"),
+}
+AT_LEAST = {
+    "learning_rate": 0,
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "seed": 0,
+    "dataloader_num_workers": 0,
+}
+
+
+def check_arms(training_args: SemanticTrainingArguments) -> None:
+    """Refuse what `run` cannot do, before anything is loaded."""
+    if training_args.gamma == 0.0 or training_args.weighting == "none":
+        raise ValueError("`run` compares plain with weighted training; give `gamma` above 0 and a `weighting`.")
+    if training_args.weighting == "column":
+        raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
+    _check_numbers(training_args)
+    if training_args.max_steps <= 0 and training_args.num_train_epochs <= 0:
+        raise ValueError("`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing to train")
+    for name, (value, why) in WITHOUT_EFFECT.items():
+        if getattr(training_args, name) != value:
+            raise ValueError(f"`{name}` has no effect here: {why}. Leave it out.")
+    if training_args.save_strategy == "best":
+        raise ValueError(
+            "`save_strategy=best` needs evaluations during training, which `run` does not make. Use epoch."
+        )
+    if training_args.save_only_model:
+        raise ValueError("`save_only_model` keeps no optimizer, so `run` could not go on after a kill. Leave it out.")
+    try:
+        for callback in get_reporting_integration_callbacks(training_args.report_to):
+            callback()  # most of them say only now what is missing
+    except (RuntimeError, ImportError) as error:
+        raise ValueError(f"`report_to` names what is not installed: {error}") from error
+
+
+def _check_numbers(training_args: SemanticTrainingArguments) -> None:
+    """Finite numbers, and none below what makes sense: Trainer would say so only after the base has answered."""
+    for name, value in vars(training_args).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"`{name}` must be a finite number, but {value} was passed")
+    for name, least in AT_LEAST.items():
+        value = getattr(training_args, name)
+        if isinstance(value, (int, float)) and value < least:
+            raise ValueError(f"`{name}` must be at least {least}, but {value} was passed")
+
+
+def check_steps(training_args: SemanticTrainingArguments, facts: int) -> None:
+    """Raise a `ValueError` where not one batch would be left of the facts."""
+    batch = training_args.per_device_train_batch_size * training_args.world_size
+    if training_args.dataloader_drop_last and facts < batch:
+        raise ValueError(
+            f"`dataloader_drop_last` would drop all {facts} facts: a batch takes {batch}. Leave it out, or lower "
+            "`per_device_train_batch_size`."
+        )

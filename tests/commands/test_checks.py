@@ -1,0 +1,129 @@
+"""What a user may get wrong in options: one sentence each, before anything is loaded, and nothing lost."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from semantic_trainer.cli import how_to_go_on, main
+from semantic_trainer.commands import run
+from semantic_trainer.commands.output import CONFIG_FILE, EMPTYING, OutputFolder
+
+
+@pytest.fixture
+def refused(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """The sentence that `run` is refused with, before the model is loaded."""
+    monkeypatch.setattr(run, "load_model", lambda *args: pytest.fail("the model was loaded"))
+
+    def sentence(*flags: str, **options: object) -> str:
+        assert call("run", *flags, **options) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+        return line
+
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"learning_rate": "nan"}, "`learning_rate` must be a finite number, but nan was passed"),
+        ({"learning_rate": "-1"}, "`learning_rate` must be at least 0"),
+        ({"num_train_epochs": "inf"}, "`num_train_epochs` must be a finite number"),
+        ({"seed": "-1"}, "`seed` must be at least 0"),
+        ({"dataloader_num_workers": "-1"}, "`dataloader_num_workers` must be at least 0"),
+        ({"threads": "100000"}, "`threads` must be from 1 to 1024"),
+        ({"save_only_model": "true"}, "`save_only_model` keeps no optimizer"),
+        ({"resume_from_checkpoint": "x"}, "`resume_from_checkpoint` has no effect here"),
+        ({"report_to": "wandb"}, "`report_to` names what is not installed"),
+        (
+            {"dataloader_drop_last": "true", "per_device_train_batch_size": 64},
+            "`dataloader_drop_last` would drop all 12 facts: a batch takes 64",
+        ),
+    ],
+)
+def test_options_that_cannot_work(wrong: dict, expected: str, refused: Callable) -> None:
+    assert expected in refused(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("learning_rate: [1]\n", "`learning_rate` must be a number, but [1] was passed"),
+        ("3: 4\n", "every option's name must be a text"),
+        ("seed: 1\nseed: 2\n", "names `seed` twice"),
+        ("- seed\n", "must hold a mapping of options"),
+        ("seed: [\n", "is no YAML"),
+        ("learning_rat: 1\n", "learning_rat"),
+    ],
+)
+def test_yaml_that_cannot_work(text: str, expected: str, refused: Callable, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(text)
+    assert expected in refused("--config", str(tmp_path / "run.yaml"), learning_rate=None)
+
+
+def test_a_yaml_that_is_not_there(refused: Callable) -> None:
+    assert "`--config` 'nowhere.yaml' is no file. Give a YAML file of options." in refused("--config", "nowhere.yaml")
+
+
+def test_a_cache_of_nobody(refused: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEMANTIC_TRAINER_CACHE", "~nobody-at-all/x")
+    assert "SEMANTIC_TRAINER_CACHE '~nobody-at-all/x'" in refused()
+
+
+def test_a_training_that_diverges_is_said_and_can_be_started_again(
+    call: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert call("run", learning_rate=1e30, max_grad_norm=0, num_train_epochs=4) == 2
+    assert "the plain training diverged" in capsys.readouterr().err
+    assert call("run", "--overwrite", num_train_epochs=1) == 0
+    assert (tmp_path / "out" / "semantic_summary.json").exists()
+
+
+def test_overwrite_empties_a_linked_folder_and_keeps_the_link(call: Callable, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "out"
+    link.symlink_to(tmp_path / "real")
+    (tmp_path / "real" / CONFIG_FILE).write_text("{}")
+    (tmp_path / "real" / "facts.parquet").write_text("old")
+    (tmp_path / "real" / "dangling").symlink_to(tmp_path / "nothing")
+    assert call("run", "--overwrite", num_train_epochs=1) == 0
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "semantic_summary.json").exists()
+    assert not (tmp_path / "real" / "dangling").is_symlink()
+
+
+def test_a_kill_while_overwrite_empties_the_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "semantic_summary.json").write_text("{}")  # not deleted yet
+    (out / CONFIG_FILE).write_text(json.dumps({"seed": 1, EMPTYING: True}))
+    folder = OutputFolder(out, {"seed": 1})
+    assert folder.prepare(resume=True, overwrite=False) is None
+    folder.start()
+    assert [path.name for path in out.iterdir()] == [CONFIG_FILE]
+    assert json.loads((out / CONFIG_FILE).read_text()) == {"seed": 1}
+
+
+def test_other_facts_are_called_so(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({"facts_hash": "a", "seed": 1}))
+    with pytest.raises(ValueError, match=r"other options: the facts themselves, seed \(was 1, is 2\)"):
+        OutputFolder(tmp_path, {"facts_hash": "b", "seed": 2}).prepare(resume=True, overwrite=False)
+
+
+@pytest.mark.parametrize(
+    "flags", [["--overwrite"], ["--overwrite=true"], ["--overwrite", "True"], ["--resume", "yes"], ["--resume"]]
+)
+def test_the_way_on_has_neither_flag_twice(flags: list[str]) -> None:
+    hint = how_to_go_on(["run", "--facts", "a", *flags, "--seed", "1"])
+    assert hint.endswith("go on with: semantic-trainer run --facts a --seed 1 --resume")
+
+
+def test_help_of_an_option_in_a_launched_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(os.environ, "RANK", "1")
+    assert main(["facts", "--facts", "nowhere.jsonl"]) == 2
+    assert "semantic-trainer facts (process 1): error: " in capsys.readouterr().err
