@@ -21,6 +21,11 @@ Source = str | os.PathLike | Dataset | list
 def parse_source(source: str) -> tuple[str, int | None]:
     """`"builtin:invented[32]"` -> `("builtin:invented", 32)`: a number in brackets is a sample size."""
     match = None if os.path.isfile(source) else re.fullmatch(r"(.+)\[(\d{1,18})\]", source, re.DOTALL)
+    if match and int(match[2]) < 1:
+        raise ValueError(
+            f"`source` {shown(source)} asks for a sample of {int(match[2])}; a sample must be at least 1, as in "
+            f"{shown(match[1] + '[1]')}. Without brackets all facts are read."
+        )
     return (match[1], int(match[2])) if match else (source, None)
 
 

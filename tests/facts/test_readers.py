@@ -196,6 +196,9 @@ def test_samples_are_seeded_and_even_over_relations(tmp_path: Path) -> None:
     assert sample["prompt"][:] != load_facts(f"{path}[9]", seed=1)["prompt"][:]
     with pytest.raises(ValueError, match="sample of 61 was asked for.*only 60 facts"):
         load_facts(f"{path}[61]")
+    for source in ("builtin:counterfactual", path):
+        with pytest.raises(ValueError, match=r"`source` .*\[0\]' asks for a sample of 0; .* must be at least 1"):
+            load_facts(f"{source}[0]")
 
 
 @pytest.mark.parametrize(
