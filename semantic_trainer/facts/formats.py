@@ -149,5 +149,6 @@ def detect_format(keys: Iterable[str], mapped: bool = False) -> str:
     needs = "; ".join(f"{name}: {', '.join(sorted(form.needed))}" for name, form in FORMATS.items())
     raise ValueError(
         f"no known fact format has the columns {shown(keys)}.{near} Formats and the columns they need: {needs}. "
-        "Map your own columns with columns={'prompt': 'your_column', 'target': 'your_other_column'}."
+        "Map your own columns with columns={'prompt': 'your_column', 'target': 'your_other_column'}, or on the "
+        "command line with --columns prompt=your_column target=your_other_column."
     )

@@ -209,7 +209,7 @@ def test_samples_are_seeded_and_even_over_relations(tmp_path: Path) -> None:
         ({"columns": {"question": "prompt"}}, r"'question' is no fact column.*Fact columns: prompt, target"),
         ({"columns": {"prompt": "questoin"}}, r"names 'questoin'; found.*Did you mean 'question'"),
         ({"on_conflict": "keep"}, r"`on_conflict` must be 'error' or 'drop', but 'keep' was passed"),
-        ({}, r"no known fact format has the columns \['question', 'answer'\].*columns=\{'prompt'"),
+        ({}, r"no known fact format has the columns \['question', 'answer'\].*columns=\{'prompt'.*--columns prompt="),
     ],
 )
 def test_wrong_options_are_named(options: dict, pattern: str) -> None:
