@@ -83,6 +83,17 @@ def test_rome_counterfact_puts_the_subject_into_the_template() -> None:
     assert fact["locality_prompts"] == ROME["neighborhood_prompts"]
 
 
+def test_rome_counterfact_loses_no_subject() -> None:
+    rewrite = {**ROME["requested_rewrite"], "prompt": "The mother tongue of Danielle is", "subject": "Danielle"}
+    assert only({**ROME, "requested_rewrite": rewrite})["prompt"] == rewrite["prompt"]
+    for subject in ("Rocard", "", " "):
+        bad = {**ROME, "requested_rewrite": {**rewrite, "subject": subject}}
+        with pytest.raises(
+            ValueError, match=rf"row 1 .*prompt` must hold \{{\}} where the subject '{subject}' belongs"
+        ):
+            load_facts([ROME, bad])
+
+
 def test_easyedit_counterfact_is_flat() -> None:
     fact = only(EASYEDIT)
     assert (fact["prompt"], fact["target"], fact["ground_truth"]) == (EASYEDIT["prompt"], "English", "French")
@@ -201,7 +212,7 @@ def test_every_format_is_recognised_and_told_from_the_others(name: str, caplog: 
 def test_locality_prompts_that_are_taught_are_dropped_in_every_format(name: str) -> None:
     row = {**ROWS[name], "aliases": ["An alias"], "locality_prompts": ["Taught? ", "Kept?"]}
     taught = {
-        "rome_counterfact": {"requested_rewrite": {**ROME["requested_rewrite"], "prompt": "Taught?"}},
+        "rome_counterfact": {"requested_rewrite": {**ROME["requested_rewrite"], "prompt": "{}?", "subject": "Taught"}},
         "mend_zsre": {"src": "Taught?"},
         "messages": {"messages": [{"role": "user", "content": "Taught?"}, CHAT[1]]},
     }.get(name, {"prompt": "Taught?"})
