@@ -94,6 +94,27 @@ def test_rome_counterfact_loses_no_subject() -> None:
             load_facts([ROME, bad])
 
 
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("rome_counterfact", {"requested_rewrite": {**ROME["requested_rewrite"], "target_new": None}}),
+        ("rome_counterfact", {"requested_rewrite": {**ROME["requested_rewrite"], "target_new": {"id": "Q1"}}}),
+        ("easyedit_counterfact", {"target_new": None}),
+        ("knowedit", {"target_new": None}),
+        ("mend_zsre", {"alt": None}),
+        ("facts", {"target": None}),
+        ("facts", {"target": [None]}),
+        ("prompt_completion", {"completion": None}),
+        ("prompt_completion", {"prompt": CHAT[:1], "completion": None}),
+    ],
+)
+def test_a_missing_target_is_an_empty_one(name: str, missing: dict) -> None:
+    row = {**ROWS[name], **missing}
+    with pytest.raises(ValueError, match=r"(?s)2 of 3 facts cannot be taught.*empty target: 2 \(rows 1, 2\)"):
+        load_facts([ROWS[name], row, row], format=name)
+    assert len(load_facts([ROWS[name], row], format=name, on_conflict="drop")) == 1
+
+
 def test_easyedit_counterfact_is_flat() -> None:
     fact = only(EASYEDIT)
     assert (fact["prompt"], fact["target"], fact["ground_truth"]) == (EASYEDIT["prompt"], "English", "French")
