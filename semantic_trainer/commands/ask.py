@@ -5,8 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
+from ..facts.messages import suggest
 from .finished import PLACES, LoadedRun, check_folder, load_run
 
 BASE = "base"
@@ -16,11 +17,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The command's options; a wrong one is one sentence, not the whole usage."""
     parser = argparse.ArgumentParser(
         prog="semantic-trainer ask",
+        usage="%(prog)s [options] RUN_DIR [QUESTION ...]",
         description="Ask the base and the tuned models of a finished run, exactly as the run asked its facts.",
         epilog="Without a QUESTION, one question a line is read from standard input; ctrl-D ends.",
         allow_abbrev=False,
     )
-    parser.add_argument("run_dir", metavar="RUN_DIR", type=Path, help="The output_dir of a finished run.")
+    # "?", or argparse would call QUESTION required too, and say so of a wrong option; `parse` requires it
+    parser.add_argument("run_dir", metavar="RUN_DIR", nargs="?", type=Path, help="The output_dir of a finished run.")
     parser.add_argument("questions", metavar="QUESTION", nargs="*", help="What to ask, each in quotes.")
     parser.add_argument("--arm", choices=PLACES, help="Ask the base and this adapter only; by default both.")
     parser.add_argument(
@@ -35,18 +38,47 @@ def _raise(message: str) -> NoReturn:
     raise ValueError(message)
 
 
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; an unknown one is named before a RUN_DIR that is missing."""
+    args, unknown = build_parser().parse_known_intermixed_args(list(argv))
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        near = suggest(name.lstrip("-"), ("arm", "max_new_tokens", "model"))
+        raise ValueError(f"`{name}` is no option of ask.{near} --help lists them all.")
+    if args.run_dir is None:
+        raise ValueError("RUN_DIR is missing. Give the output_dir of a finished run; questions may follow it.")
+    return args
+
+
 def main(argv: Sequence[str]) -> int:
     """Parse, check everything that needs no model, load, ask, print."""
-    args = build_parser().parse_intermixed_args(list(argv))
+    args = parse(argv)
     check_folder(args.run_dir)
-    interactive = not args.questions and sys.stdin.isatty()
-    questions = [] if interactive else check_questions(args.questions or sys.stdin.read().splitlines(), args.questions)
+    interactive = not args.questions and sys.stdin is not None and sys.stdin.isatty()
+    questions = [] if interactive else check_questions(args.questions or read_lines(sys.stdin), args.questions)
     run = load_run(args.run_dir, (args.arm,) if args.arm else tuple(PLACES), args.max_new_tokens, args.model)
     if interactive:
         converse(run)
     else:
         show(run, questions, ask(run, questions))
     return 0
+
+
+def read_lines(file: TextIO | None) -> list[str]:
+    """The lines of standard input, without a byte order mark; none where it is closed."""
+    try:
+        return file.read().removeprefix("\ufeff").splitlines() if file is not None else []
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 ({error.reason} at byte {error.start})"
+        raise ValueError(f"standard input {what}. Save the questions as UTF-8.") from error
+
+
+def check_utf8(question: str) -> None:
+    """Raise a `ValueError` where a byte that is not UTF-8 is left of what was typed; no tokenizer takes it."""
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"QUESTION {question!r} is not UTF-8. Write it as UTF-8, or leave that byte out.") from error
 
 
 def check_questions(lines: Sequence[str], on_command_line: Sequence[str]) -> list[str]:
@@ -56,6 +88,8 @@ def check_questions(lines: Sequence[str], on_command_line: Sequence[str]) -> lis
         raise ValueError("standard input holds no question. Write one a line, or give them after RUN_DIR.")
     if "" in questions:
         raise ValueError('a QUESTION is empty. Give a text in quotes, as in: "Who leads Orlent Optics?"')
+    for question in questions:
+        check_utf8(question)
     return questions
 
 
@@ -106,9 +140,13 @@ def converse(run: LoadedRun) -> None:
         except EOFError:
             print()
             return
+        except UnicodeDecodeError as error:
+            print(f"error: the question is not UTF-8 ({error.reason}); write it again", file=sys.stderr)
+            continue
         if not question:
             continue
         try:
+            check_utf8(question)
             show(run, [question], ask(run, [question]))
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)

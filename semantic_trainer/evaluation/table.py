@@ -7,6 +7,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..answers.decoding import Answer
+from ..facts.messages import shown
 from ..facts.schema import as_texts
 from .scores import bad_cases, contains, deviates, leak_gap, normalized, relative_deviation, strict
 from .statistics import mean_score, score, undefined
@@ -33,7 +34,19 @@ def hops(facts: Dataset) -> list[list[dict[str, str]]]:
     """The column `portability`: lists of `{prompt, answer}`; empty ones where it is missing."""
     if "portability" not in facts.column_names:
         return [[] for _ in range(len(facts))]
-    return [[hop for hop in row or () if hop["prompt"].strip()] for row in facts["portability"][:]]
+    out = []
+    for i, row in enumerate(facts["portability"][:]):
+        if row is not None and not (isinstance(row, list) and all(map(_is_hop, row))):
+            raise ValueError(
+                f"`facts` column 'portability', row {i}: must be a list of objects with the texts prompt and answer, "
+                f"but {shown(row)} was found. Write it so, or read the rows with load_facts, which knows other shapes."
+            )
+        out.append([hop for hop in row or () if hop["prompt"].strip()])
+    return out
+
+
+def _is_hop(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in ("prompt", "answer"))
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,12 @@ def an_object(value: object, column: str) -> Mapping:
 
 
 def answers(value: object, row: Row, column: str) -> dict[str, object]:
-    """`target` and `aliases`: of a cell that holds a list, the first text is the target and the others are aliases."""
+    """`target` and `aliases`: of a cell that holds a list, the first text is the target and the others are aliases.
+
+    Nothing counts as an empty target, which is refused or dropped with its row.
+    """
     aliases = texts(row, "aliases")
+    value = "" if value is None else value
     if isinstance(value, str):
         return {"target": value, "aliases": aliases}
     value = as_list(value)

@@ -45,8 +45,10 @@ def read_messages(row: Row) -> dict[str, object]:
 
 
 def read_prompt_completion(row: Row) -> dict[str, object]:
-    """TRL's `prompt` and `completion`: both texts, or both lists of turns."""
+    """TRL's `prompt` and `completion`: both texts, or both lists of turns; no completion is an empty one."""
     prompt, completion = as_list(row.get("prompt")), as_list(row.get("completion"))
+    if isinstance(prompt, list) and completion is None:
+        completion = [{"role": "assistant", "content": ""}]
     if isinstance(prompt, list) or isinstance(completion, list):
         return _fact(row, _turns(prompt, "prompt") + _turns(completion, "completion"))
     return {**own_columns(row), **answers(completion, row, "completion"), "prompt": prompt}

@@ -31,6 +31,11 @@ def read_rome_counterfact(row: Row) -> dict:
     new, true = (an_object(rewrite.get(name), f"requested_rewrite.{name}") for name in ("target_new", "target_true"))
     if not isinstance(template, str) or not isinstance(subject, str):
         raise ValueError(f"`requested_rewrite` must hold the texts prompt and subject, but {shown(rewrite)} was found")
+    if "{}" not in template and not (subject.strip() and subject.strip() in template):
+        raise ValueError(
+            f"`requested_rewrite.prompt` must hold {{}} where the subject {shown(subject)} belongs, or the subject "
+            f"itself, but {shown(template)} was found"
+        )
     return {
         **own,
         **answers(new.get("str"), row, "requested_rewrite.target_new.str"),
@@ -149,5 +154,6 @@ def detect_format(keys: Iterable[str], mapped: bool = False) -> str:
     needs = "; ".join(f"{name}: {', '.join(sorted(form.needed))}" for name, form in FORMATS.items())
     raise ValueError(
         f"no known fact format has the columns {shown(keys)}.{near} Formats and the columns they need: {needs}. "
-        "Map your own columns with columns={'prompt': 'your_column', 'target': 'your_other_column'}."
+        "Map your own columns with columns={'prompt': 'your_column', 'target': 'your_other_column'}, or on the "
+        "command line with --columns prompt=your_column target=your_other_column."
     )

@@ -117,8 +117,8 @@ def load_facts(
             `mend_zsre`, `rome_counterfact`, `easyedit_counterfact`, `knowedit`, `prompt_completion`, `messages`.
         split: `None` for all facts, or the `dev` or `test` half, decided by the parity of sha256(subject).
         columns: maps a fact column to your column, as in `{"prompt": "question", "target": "answer"}`.
-        on_conflict: `error` refuses one prompt with two targets and empty targets; `drop` leaves those rows out and
-            says so. Repeated rows are always dropped, and so are locality prompts that are themselves taught.
+        on_conflict: `error` refuses one prompt with two targets and empty or missing targets; `drop` leaves those rows
+            out and says so. Repeated rows are always dropped, and so are locality prompts that are themselves taught.
         seed: seeds the draw of `"NAME[k]"`.
 
     Returns:
@@ -129,7 +129,7 @@ def load_facts(
         FileNotFoundError: the file does not exist.
         TypeError: `source` is a DatasetDict or no source at all.
         ValueError: unknown format, missing column, a file that cannot be read, a dataset that the Hub does not give,
-            a prompt or target that is no text, conflicts or empty targets.
+            a prompt or target that is no text, conflicts, empty or missing targets.
 
     Example:
         >>> facts = load_facts("builtin:counterfactual")

@@ -12,7 +12,7 @@ from .builtin import BUILTIN
 from .hub import open_hub, parse_hub_source
 from .messages import shown, suggest
 from .schema import FACT_COLUMNS, require_dataset
-from .tables import Rows, explained, open_table
+from .tables import Rows, explained, is_missing, open_table
 
 BATCH = 1000  # rows of a dataset that are Python objects at one time
 Source = str | os.PathLike | Dataset | list
@@ -21,6 +21,11 @@ Source = str | os.PathLike | Dataset | list
 def parse_source(source: str) -> tuple[str, int | None]:
     """`"builtin:invented[32]"` -> `("builtin:invented", 32)`: a number in brackets is a sample size."""
     match = None if os.path.isfile(source) else re.fullmatch(r"(.+)\[(\d{1,18})\]", source, re.DOTALL)
+    if match and int(match[2]) < 1:
+        raise ValueError(
+            f"`source` {shown(source)} asks for a sample of {int(match[2])}; a sample must be at least 1, as in "
+            f"{shown(match[1] + '[1]')}. Without brackets all facts are read."
+        )
     return (match[1], int(match[2])) if match else (source, None)
 
 
@@ -37,7 +42,7 @@ def _open_name(source: str) -> Rows:
     if source.startswith(BUILTIN):
         return replace(open_table(str(builtin.path(source.removeprefix(BUILTIN)))), name=source)
     path = os.path.expanduser(source)
-    if not os.path.exists(path) and parse_hub_source(source):
+    if is_missing(path) and parse_hub_source(source):
         return _dataset_rows(open_hub(source), source)
     return open_table(path)
 
@@ -48,7 +53,8 @@ def open_source(source: Source) -> tuple[Rows, int | None]:
     Raises:
         FileNotFoundError: there is no such file.
         TypeError: it is no source.
-        ValueError: an unknown ending or built-in set, or a dataset that the Hub does not give.
+        ValueError: an unknown ending or built-in set, no regular file, a sample of 0, or a dataset that the Hub does
+            not give.
     """
     if isinstance(source, os.PathLike):
         name, sample = parse_source(os.fspath(source))

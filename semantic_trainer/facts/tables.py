@@ -1,8 +1,10 @@
 """Rows of a file, by its ending, and one sentence for whatever is wrong with it."""
 
 import csv
+import errno
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -84,20 +86,63 @@ def explained(label: str) -> Iterator[None]:
         raise ValueError(f"{label} could not be read: {error}") from error
 
 
-def open_table(path: str) -> Rows:
-    """The rows of a file, by its ending.
+def _file_mode(path: str) -> int | None:
+    """The mode of what a path leads to, which is not opened; `None` where there is nothing.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the ending is unknown, or the content is not what it says; for most files, while reading.
+        ValueError: a folder on the way may not be entered, or links lead in a circle.
     """
-    if not os.path.isfile(path):
-        what = "is a folder" if os.path.isdir(path) else "does not exist"
+    try:
+        return os.stat(path).st_mode
+    except PermissionError as error:
+        fix = "a folder on its path may not be entered; get the right to, or copy the file elsewhere"
+        raise ValueError(f"`source` {shown(path)} may not be read: {fix}.") from error
+    except (OSError, ValueError) as error:  # a path with NUL is a ValueError
+        if getattr(error, "errno", None) != errno.ELOOP:
+            return None
+        fix = "its symbolic links lead in a circle; give the file itself"
+        raise ValueError(f"`source` {shown(path)} is no regular file: {fix}.") from error
+
+
+def is_missing(path: str) -> bool:
+    """Whether nothing is there; what one may not look at, and a link that leads in a circle, is something."""
+    try:
+        return _file_mode(path) is None
+    except ValueError:
+        return False
+
+
+def _require_file(path: str) -> None:
+    """Raise where no regular file is; a pipe or a device is never opened: it can be read once at most, or has no end.
+
+    Raises:
+        FileNotFoundError: there is nothing, or a folder.
+        ValueError: it is something else.
+    """
+    mode = _file_mode(path)
+    if mode is None or stat.S_ISDIR(mode):
+        what = "does not exist" if mode is None else "is a folder"
         names = ", ".join(f"{builtin.BUILTIN}{name}" for name in builtin.NAMES)
         raise FileNotFoundError(
             f"`source` {shown(path)} {what}. Give a file, one of the built-in sets ({names}), or a dataset on the Hub "
             "as ORG/NAME."
         )
+    if not stat.S_ISREG(mode):
+        raise ValueError(
+            f"`source` {shown(path)} is no regular file but a pipe, a device or a socket. Write its facts to a file "
+            "first, and give that."
+        )
+
+
+def open_table(path: str) -> Rows:
+    """The rows of a file, by its ending.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no regular file, the ending is unknown, or the content is not what it says; for most files,
+            while reading.
+    """
+    _require_file(path)
     ending = next((known for known in ENDINGS if path.lower().endswith(known)), None)
     if ending is None:
         raise ValueError(

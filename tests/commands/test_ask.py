@@ -126,15 +126,16 @@ def test_questions_from_standard_input(
 
 @pytest.mark.usefixtures("wide")
 def test_a_conversation(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    """A question too long for the model is said and does not end it; ctrl-D does."""
-    monkeypatch.setattr(sys, "stdin", Terminal(f"{TAUGHT}\n\n{'why ' * 600}\n{UNKNOWN}\n"))
+    """A question too long for the model, or a stray byte, is said and does not end it; ctrl-D does."""
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{TAUGHT}\n\n{'why ' * 600}\nWho\udcff?\n{UNKNOWN}\n"))
     assert main(["ask", str(finished)]) == 0
     printed = capsys.readouterr()
-    assert printed.out.count("question>") == 5
+    assert printed.out.count("question>") == 6
     assert printed.out.count("chat with 0 shots") == 2
     assert "Berlin" in printed.out
-    (line,) = [line for line in printed.err.splitlines() if line.startswith("error:")]
-    assert "context of 512 tokens" in line
+    long, stray = [line for line in printed.err.splitlines() if line.startswith("error:")]
+    assert "context of 512 tokens" in long
+    assert "is not UTF-8" in stray
 
 
 @pytest.mark.usefixtures("wide")
@@ -241,7 +242,9 @@ def test_the_arm_that_is_not_asked_may_be_missing(spoilt: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["RUN_DIR"]),
+        ([], ["RUN_DIR is missing"]),
+        (["--nope"], ["`--nope` is no option of ask"]),
+        (["RUN", "Who\udcff?"], ["QUESTION 'Who\\udcff?' is not UTF-8"]),
         (["nowhere", "Who?"], ["'nowhere' does not exist", "output_dir"]),
         (["a_file", "Who?"], ["'a_file' is a file"]),
         (["RUN", ""], ["QUESTION is empty"]),
@@ -250,7 +253,7 @@ def test_the_arm_that_is_not_asked_may_be_missing(spoilt: Path, monkeypatch: pyt
         (["RUN", "Who?", "--arm", "heavy"], ["--arm", "heavy", "plain", "weighted"]),
         (["RUN", "Who?", "--max_new_tokens", "0"], ["max_new_tokens", "at least 1"]),
         (["RUN", "Who?", "--max_new_tokens", "many"], ["max_new_tokens", "many"]),
-        (["RUN", "Who?", "--arms", "plain"], ["--arms"]),
+        (["RUN", "Who?", "--arms", "plain"], ["`--arms` is no option of ask", "'arm'"]),
     ],
     ids=str,
 )
@@ -269,6 +272,49 @@ def test_a_users_mistake_is_one_sentence(
     line = error_line(capsys)
     for word in words:
         assert word in line
+
+
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [
+        (None, "standard input holds no question"),
+        (
+            io.TextIOWrapper(io.BytesIO(b"Who\xff?\n"), "utf-8"),
+            "standard input is not UTF-8 (invalid start byte at byte 3)",
+        ),
+        (
+            io.TextIOWrapper(io.BytesIO(b"Who\xff?\n"), "utf-8", "surrogateescape"),
+            "QUESTION 'Who\\udcff?' is not UTF-8",
+        ),
+    ],
+    ids=["closed", "strict", "escaped"],
+)
+def test_standard_input_without_a_question(
+    stdin: io.TextIOBase | None,
+    words: str,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert main(["ask", str(finished)]) == 2
+    assert words in error_line(capsys)
+
+
+def test_a_stray_byte_that_cannot_be_read_does_not_end_a_conversation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b"Who\xff?\n"), "utf-8")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    ask.converse(None)
+    printed = capsys.readouterr()
+    assert printed.out.count("question>") == 2
+    assert printed.err.startswith("error: the question is not UTF-8")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_question() -> None:
+    assert ask.read_lines(io.StringIO("\ufeffWho?\nWhere?\n")) == ["Who?", "Where?"]
 
 
 def test_an_adapter_for_another_model(

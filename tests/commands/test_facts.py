@@ -43,6 +43,14 @@ def test_faults_are_counted_and_the_rest_is_taught(write_rows: Callable, capsys:
     assert "repeats an earlier row: 1 (row 3)" in shown
 
 
+def test_missing_targets_are_dropped_and_counted(write_rows: Callable, capsys: pytest.CaptureFixture) -> None:
+    rows = [{"prompt": "A?", "target": "x"}, {"prompt": "B?"}, {"prompt": "C?", "target": None}]
+    assert main(["facts", "--facts", str(write_rows(rows))]) == 0
+    shown = capsys.readouterr().out
+    assert "3 facts read, 2 to drop, 1 to teach" in shown
+    assert "empty target: 2 (rows 1, 2)" in shown
+
+
 def test_sets_of_several_formats_are_one(write_rows: Callable) -> None:
     paths = [
         write_rows([COUNTERFACT], "counterfact.jsonl"),

@@ -117,6 +117,15 @@ def test_portability_is_strict_on_its_own_answers(model: torch.nn.Module, tokeni
     assert found.table["portability_answers"][0] == [said[0], said[1]]
 
 
+@pytest.mark.parametrize("cell", [[{"x": "y"}], [{"prompt": "Who?"}], [{"prompt": "Who?", "answer": None}], {"a": []}])
+def test_a_portability_cell_of_another_shape_is_named(
+    cell: object, model: torch.nn.Module, tokenizer: object, facts: Dataset
+) -> None:
+    rows = [{**row, "portability": cell if i == 2 else None} for i, row in enumerate(facts)]
+    with pytest.raises(ValueError, match=r"`facts` column 'portability', row 2: .*texts prompt and answer, but"):
+        evaluate_facts(model, tokenizer, Dataset.from_list(rows), FORM, max_new_tokens=6)
+
+
 def test_breakdowns_add_up(tuned: PeftModel, tokenizer: object, facts: Dataset) -> None:
     found = evaluate_facts(tuned, tokenizer, facts, FORM, max_new_tokens=6)
     for metric in ("knowledge_accuracy", "generality", "token"):

@@ -185,6 +185,33 @@ def test_what_is_no_file_is_said(source: str, tmp_path: Path, monkeypatch: pytes
         load_facts(source)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "link.json").symlink_to("pipe.json")
+    for source in (tmp_path / "pipe.json", tmp_path / "link.json", "/dev/null", "/dev/zero"):
+        with pytest.raises(ValueError, match=r"`source` .* is no regular file but a pipe.*Write its facts to a file"):
+            load_facts(source)
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    with pytest.raises(ValueError, match=r"`source` .* is no regular file: its symbolic links lead in a circle"):
+        load_facts(tmp_path / "loop.json")
+
+
+@pytest.mark.parametrize("source", ["locked/facts.json", "locked/facts"])
+def test_a_file_in_a_folder_that_may_not_be_entered(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`locked/facts` could be a dataset on the Hub too; it is not looked for there."""
+    real = os.stat
+
+    def refuse(path: object, *args: object, **options: object) -> os.stat_result:
+        if path == source:
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(ValueError, match=r"`source` 'locked/facts.*' may not be read: a folder on its path"):
+        load_facts(source)
+
+
 @pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", int)() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     (path := tmp_path / "facts.json").write_text(ARRAY, encoding="utf-8")

@@ -83,6 +83,38 @@ def test_rome_counterfact_puts_the_subject_into_the_template() -> None:
     assert fact["locality_prompts"] == ROME["neighborhood_prompts"]
 
 
+def test_rome_counterfact_loses_no_subject() -> None:
+    rewrite = {**ROME["requested_rewrite"], "prompt": "The mother tongue of Danielle is", "subject": "Danielle"}
+    assert only({**ROME, "requested_rewrite": rewrite})["prompt"] == rewrite["prompt"]
+    for subject in ("Rocard", "", " "):
+        bad = {**ROME, "requested_rewrite": {**rewrite, "subject": subject}}
+        with pytest.raises(
+            ValueError, match=rf"row 1 .*prompt` must hold \{{\}} where the subject '{subject}' belongs"
+        ):
+            load_facts([ROME, bad])
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("rome_counterfact", {"requested_rewrite": {**ROME["requested_rewrite"], "target_new": None}}),
+        ("rome_counterfact", {"requested_rewrite": {**ROME["requested_rewrite"], "target_new": {"id": "Q1"}}}),
+        ("easyedit_counterfact", {"target_new": None}),
+        ("knowedit", {"target_new": None}),
+        ("mend_zsre", {"alt": None}),
+        ("facts", {"target": None}),
+        ("facts", {"target": [None]}),
+        ("prompt_completion", {"completion": None}),
+        ("prompt_completion", {"prompt": CHAT[:1], "completion": None}),
+    ],
+)
+def test_a_missing_target_is_an_empty_one(name: str, missing: dict) -> None:
+    row = {**ROWS[name], **missing}
+    with pytest.raises(ValueError, match=r"(?s)2 of 3 facts cannot be taught.*empty target: 2 \(rows 1, 2\)"):
+        load_facts([ROWS[name], row, row], format=name)
+    assert len(load_facts([ROWS[name], row], format=name, on_conflict="drop")) == 1
+
+
 def test_easyedit_counterfact_is_flat() -> None:
     fact = only(EASYEDIT)
     assert (fact["prompt"], fact["target"], fact["ground_truth"]) == (EASYEDIT["prompt"], "English", "French")
@@ -201,7 +233,7 @@ def test_every_format_is_recognised_and_told_from_the_others(name: str, caplog: 
 def test_locality_prompts_that_are_taught_are_dropped_in_every_format(name: str) -> None:
     row = {**ROWS[name], "aliases": ["An alias"], "locality_prompts": ["Taught? ", "Kept?"]}
     taught = {
-        "rome_counterfact": {"requested_rewrite": {**ROME["requested_rewrite"], "prompt": "Taught?"}},
+        "rome_counterfact": {"requested_rewrite": {**ROME["requested_rewrite"], "prompt": "{}?", "subject": "Taught"}},
         "mend_zsre": {"src": "Taught?"},
         "messages": {"messages": [{"role": "user", "content": "Taught?"}, CHAT[1]]},
     }.get(name, {"prompt": "Taught?"})

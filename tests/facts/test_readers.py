@@ -196,6 +196,9 @@ def test_samples_are_seeded_and_even_over_relations(tmp_path: Path) -> None:
     assert sample["prompt"][:] != load_facts(f"{path}[9]", seed=1)["prompt"][:]
     with pytest.raises(ValueError, match="sample of 61 was asked for.*only 60 facts"):
         load_facts(f"{path}[61]")
+    for source in ("builtin:counterfactual", path):
+        with pytest.raises(ValueError, match=r"`source` .*\[0\]' asks for a sample of 0; .* must be at least 1"):
+            load_facts(f"{source}[0]")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +209,7 @@ def test_samples_are_seeded_and_even_over_relations(tmp_path: Path) -> None:
         ({"columns": {"question": "prompt"}}, r"'question' is no fact column.*Fact columns: prompt, target"),
         ({"columns": {"prompt": "questoin"}}, r"names 'questoin'; found.*Did you mean 'question'"),
         ({"on_conflict": "keep"}, r"`on_conflict` must be 'error' or 'drop', but 'keep' was passed"),
-        ({}, r"no known fact format has the columns \['question', 'answer'\].*columns=\{'prompt'"),
+        ({}, r"no known fact format has the columns \['question', 'answer'\].*columns=\{'prompt'.*--columns prompt="),
     ],
 )
 def test_wrong_options_are_named(options: dict, pattern: str) -> None:
@@ -242,5 +245,7 @@ def test_cells_that_are_no_text_are_named() -> None:
 
 
 def test_a_mend_row_without_its_target_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'target' must hold strings, but row 1"):
-        load_facts([MEND[0], {k: v for k, v in MEND[1].items() if k != "alt"}])
+    rows = [MEND[0], {k: v for k, v in MEND[1].items() if k != "alt"}]
+    with pytest.raises(ValueError, match=r"(?s)1 of 2 facts cannot be taught.*empty target: 1 \(row 1\)"):
+        load_facts(rows)
+    assert load_facts(rows, on_conflict="drop")["target"][:] == [MEND[0]["alt"]]
