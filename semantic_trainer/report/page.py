@@ -17,11 +17,10 @@ from ..evaluation.table import BESIDE
 from .explanations import CAPTIONS, MEANINGS
 from .model_card import FORMATS, TITLES, format_score, render, source_names
 from .page_data import page_data, to_island
-from .summary import RunSummary
+from .summary import RUNS, RunSummary
 from .verdict import PAIRED, create_verdict, paired_difference
 
 SCRIPTS, STYLE = ("table.js", "report.js"), "report.css"
-RESULT_ARMS = ("before", "plain", "weighted")
 
 
 def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warnings: list[str]) -> str:
@@ -95,7 +94,7 @@ def about(summary: RunSummary) -> list[tuple[str, str]]:
 def result_row(summary: RunSummary, metric: str, difference: Mapping[str, object] | None) -> dict[str, object]:
     """A row of a table: one cell a run, the difference of the arms, and each run's protocol."""
     none = {"value": None, "ci95": None, "n": 0, "protocol": "not measured by the version that ran this"}
-    scores = {run: summary.runs[run].get(metric, none) for run in RESULT_ARMS}
+    scores = {run: summary.runs[run].get(metric, none) for run in RUNS}
     protocols: dict[str, list[str]] = {}
     for run, found in scores.items():
         protocols.setdefault(found["protocol"], []).append(f"{run} n = {found['n']}")
@@ -154,7 +153,7 @@ def known_labels(table: Dataset) -> list[dict[str, object]]:
     for label in (name for name in LABELS if (labels == name).any()):
         chosen = labels == label
         cells = {}
-        for run in RESULT_ARMS:
+        for run in RUNS:
             values = np.asarray(table[f"{run}_knowledge_accuracy"][:])[chosen]
             cells[run] = _cell(score([[value] for value in values], ""), "knowledge_accuracy")
         distances = f"{distance[chosen].mean():.3f}"

@@ -77,7 +77,7 @@ def _learnt(summary: RunSummary) -> str:
     beside = f" ({', '.join(others)})" if others else ""
     said = f"Trained with weights, the model answers {_count(weighted)} of {weighted['n']} facts as taught{beside}"
     rephrased = summary.runs["weighted"]["generality"]["value"]
-    return said if rephrased is None else f"{said} and {100 * rephrased:.1f} % when the question is rephrased"
+    return said if rephrased is None else f"{said} and {100 * rephrased:.1f} % of the rephrased questions"
 
 
 def _cost(summary: RunSummary) -> str:

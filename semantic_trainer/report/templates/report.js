@@ -73,7 +73,7 @@ new DataTable(place("facts"), facts, {
   columns: [
     ...answers,
     figure("Weight", (fact) => fact.weight),
-    figure("Disturbed", (fact) => fact.weighted.disturbed.length, (fact) => String(fact.weighted.disturbed.length)),
+    figure("Disturbed, weighted", (fact) => fact.weighted.disturbed.length, (fact) => String(fact.weighted.disturbed.length)),
   ],
   filters: [
     { title: "Learnt", test: (fact, arm) => fact[arm].right },
