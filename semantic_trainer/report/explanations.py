@@ -28,8 +28,8 @@ CAPTIONS = {
         "and from 1 on (dashed), least at 0.5."
     ),
     "accuracy_against_distance": (
-        "Share of facts answered exactly, by distance before training, with 95 % intervals. Arms whose bars overlap "
-        "do not differ by what this run can show."
+        "Share of facts answered exactly, by distance before training, with 95 % intervals. Bins with "
+        "few facts show little: the table above says whether the arms differ at all."
     ),
     "deviation_against_distance": (
         "Share of facts whose answer moved away from the target, by distance before training. An answer that was near "

@@ -18,7 +18,7 @@ from .explanations import CAPTIONS, MEANINGS
 from .model_card import FORMATS, TITLES, format_score, render, source_names
 from .page_data import page_data, to_island
 from .summary import RUNS, RunSummary
-from .verdict import PAIRED, create_verdict, paired_difference
+from .verdict import create_verdict, paired_differences
 
 SCRIPTS, STYLE = ("table.js", "report.js"), "report.css"
 
@@ -32,8 +32,8 @@ def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warn
         warnings: what to say above the results, as `distance_warnings` gives it.
     """
     script = "\n".join(_template(name) for name in SCRIPTS)
-    style, seed = _template(STYLE), summary.config.get("seed") or 0
-    differences = {metric: paired_difference(table, metric, seed) for metric in PAIRED}
+    style = _template(STYLE)
+    differences = paired_differences(table)
     return render(
         "report.html.jinja",
         summary=summary,

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from datasets import Dataset
 
-from ..evaluation.statistics import mean_score, undefined
+from ..evaluation.comparison import Difference, adjust, format_p, paired_facts
+from ..evaluation.statistics import undefined
 from .summary import RunSummary
 
 # Scores of one fact under both arms; deviation among bad cases has other facts in each arm and cannot be paired.
@@ -19,45 +19,45 @@ NO_EVIDENCE = "there is no evidence that the weighting made a difference"
 Score = Mapping[str, object]
 
 
-def _means(table: Dataset, column: str) -> np.ndarray:
-    """(N,) mean score of each fact, NaN where it has none."""
-    if column not in table.column_names:
-        return np.full(len(table), np.nan)
-    cells = [cell if isinstance(cell, list) else [] if cell is None else [cell] for cell in table[column][:]]
-    return np.array([np.mean(cell) if cell else np.nan for cell in cells], dtype=float)
+def _pairs(table: Dataset, metric: str) -> tuple[list, list]:
+    """The scores of both arms, fact by fact, where both have some."""
+    names = [f"{arm}_{metric}" for arm in ("plain", "weighted")]
+    if not set(names) <= set(table.column_names):
+        return [], []
+    columns = [[cell if isinstance(cell, list) else [cell] for cell in table[name][:]] for name in names]
+    both = [(p, w) for p, w in zip(*columns, strict=True) if p and len(p) == len(w) and None not in (*p, *w)]
+    return [p for p, _ in both], [w for _, w in both]
 
 
-def paired_difference(table: Dataset, metric: str, seed: int = 0) -> dict[str, object]:
-    """Weighted minus plain, fact by fact, as `{value, ci95, n, protocol}`; value `None` where nothing pairs.
+def paired_differences(table: Dataset) -> dict[str, dict[str, object]]:
+    """Metric of `PAIRED` -> `{value, ci95, n, protocol, evident}`: weighted minus plain on the same facts.
+
+    As `semantic-trainer compare` has it, p-values corrected for the number of metrics (Holm); value `None` and not
+    evident where nothing pairs.
 
     Args:
         table: one row a fact, with `plain_METRIC` and `weighted_METRIC`.
-        metric: one of `PAIRED`; for any other, undefined.
-        seed: of the bootstrap over facts.
     """
-    protocol = "mean over facts of weighted minus plain, bootstrap over facts"
-    if metric not in PAIRED:
-        return undefined(protocol)
-    difference = _means(table, f"weighted_{metric}") - _means(table, f"plain_{metric}")
-    return mean_score(difference[np.isfinite(difference)], protocol, seed)
+    pairs = {metric: _pairs(table, metric) for metric in PAIRED}
+    found = {metric: paired_facts(*rows, metric, metric) for metric, rows in pairs.items() if rows[0]}
+    adjusted = dict(zip(found, adjust(list(found.values())), strict=True)) if found else {}
+    none = undefined("weighted minus plain, fact by fact") | {"evident": False}
+    return {metric: _as_score(adjusted[metric]) if metric in adjusted else none for metric in PAIRED}
 
 
-def is_shown(plain: Score, weighted: Score, difference: Score) -> bool:
-    """Whether the intervals show a difference: those of the arms do not overlap, and that of the pairs excludes 0."""
-    if any(score["ci95"] is None for score in (plain, weighted, difference)):
-        return False
-    (low, high), (other_low, other_high) = plain["ci95"], weighted["ci95"]
-    first, last = difference["ci95"]
-    return (high < other_low or other_high < low) and not first <= 0 <= last
+def _as_score(difference: Difference) -> dict[str, object]:
+    protocol = f"weighted minus plain, fact by fact; {difference.test}, {format_p(difference.p_value)} after Holm"
+    values = {"value": difference.value, "ci95": list(difference.ci95), "n": difference.n}
+    return {**values, "protocol": protocol, "evident": difference.evident}
 
 
 def create_verdict(summary: RunSummary, differences: Mapping[str, Score]) -> str:
     """One sentence: how many facts were learnt, at what cost, and what the weighting did.
 
     Args:
-        differences: metric of `PAIRED` -> `paired_difference`.
+        differences: what `paired_differences` found.
     """
-    return f"{_learnt(summary)}{_cost(summary)}; {_effect(summary, differences)}."
+    return f"{_learnt(summary)}{_cost(summary)}; {_effect(differences)}."
 
 
 def _count(score: Score) -> int:
@@ -88,10 +88,9 @@ def _cost(summary: RunSummary) -> str:
     return f"; {100 * (1 - locality):.1f} % of the answers to unrelated questions changed"
 
 
-def _effect(summary: RunSummary, differences: Mapping[str, Score]) -> str:
+def _effect(differences: Mapping[str, Score]) -> str:
     """What the intervals show of the weighting."""
-    plain, weighted = summary.runs["plain"], summary.runs["weighted"]
-    shown = [name for name in differences if is_shown(plain[name], weighted[name], differences[name])]
+    shown = [name for name in differences if differences[name]["evident"]]
     if not shown:
         return NO_EVIDENCE
     parts = [
