@@ -69,7 +69,8 @@ def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
     """Dataclass instances from `--config FILE.yaml` and the command line, which wins."""
     from trl import TrlParser
 
-    parser = TrlParser(types, prog=f"semantic-trainer {prog}", allow_abbrev=False)
+    usage = f"semantic-trainer {prog} [--config FILE.yaml] [--OPTION VALUE ...]"  # argparse would list every option
+    parser = TrlParser(types, prog=f"semantic-trainer {prog}", usage=usage, allow_abbrev=False)
     parser.error = _raise  # argparse would print every option first
     argv = [part for option in argv for part in (option.split("=", 1) if option.startswith("--config=") else [option])]
     config = argv[argv.index("--config") + 1 :][:1] if "--config" in argv else None
