@@ -100,9 +100,10 @@ def argv(inputs: tuple[str, str]) -> list[str]:
 
 
 def listing(folder: Path) -> list[str]:
-    """Every file and folder of a run and of its cache."""
+    """Every file and folder of a run and of its cache; a lock is named after the run's folder."""
     roots = (folder / "out", folder / "cache")
-    return sorted(str(path.relative_to(folder)) for root in roots for path in root.rglob("*"))
+    paths = (path.with_stem("lock") if path.suffix == ".lock" else path for root in roots for path in root.rglob("*"))
+    return sorted(str(path.relative_to(folder)) for path in paths)
 
 
 def outcome(folder: Path) -> dict[str, object]:
