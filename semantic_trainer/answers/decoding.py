@@ -2,36 +2,21 @@
 
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig
 
 from ..facts.prompts import PromptFormat, check_tokenizer
+from .decoder import Decoder
+from .drafts import PROBES
+from .reading import Answer
 
 logger = logging.getLogger(__name__)
 HALF_PRECISION = (torch.bfloat16, torch.float16)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A model's answer to one prompt.
-
-    Attributes:
-        raw: the decoded text up to EOS or to the first newline after a non-blank character, not cut.
-        truncated: whether `max_new_tokens` ended it.
-    """
-
-    raw: str
-    truncated: bool
-
-    @property
-    def text(self) -> str:
-        """The answer after METHOD's cut, as compared and embedded."""
-        return PromptFormat.cut(self.raw)
 
 
 @dataclass(frozen=True)
@@ -65,17 +50,6 @@ class GenerationSettings:
         return asdict(self)
 
 
-class _NewlineAfterText(StoppingCriteria):
-    """Ends a row at its first newline after a non-blank character. Stopping at "." would break "Washington D.C."."""
-
-    def __init__(self, processing_class: object, prompt_length: int) -> None:
-        self.processing_class, self.prompt_length = processing_class, prompt_length
-
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor, **kwargs: object) -> torch.BoolTensor:
-        texts = self.processing_class.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
-        return torch.tensor(["\n" in text.lstrip() for text in texts], device=input_ids.device)
-
-
 @contextmanager
 def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
     """Evaluation mode, plain greedy defaults and, for `dtype="float32"`, upcast weights; all put back."""
@@ -100,59 +74,6 @@ def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
             tensor.data = tensor.data.to(before)
 
 
-def end_ids(model: torch.nn.Module, processing_class: object) -> list[int]:
-    """The EOS ids of the model's generation config and of the tokenizer, the tokenizer's first."""
-    config = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    others = config if isinstance(config, (list, tuple)) else [config]
-    return list(dict.fromkeys([processing_class.eos_token_id, *(i for i in others if i is not None)]))
-
-
-def left_pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and mask, both (B, T), padded at the left to the longest row."""
-    longest = max(map(len, rows))
-    ids = torch.tensor([[pad_id] * (longest - len(row)) + list(row) for row in rows])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-    return ids, mask
-
-
-def read_answer(ids: Sequence[int], ends: Sequence[int], processing_class: object) -> Answer:
-    """Generated ids of one row -> answer: up to EOS, then up to the first newline after a non-blank character."""
-    end = next((i for i, token in enumerate(ids) if token in ends), None)
-    text = processing_class.decode(ids[:end], skip_special_tokens=True)
-    start = len(text) - len(text.lstrip())
-    newline = text.find("\n", start)
-    if newline >= 0:
-        return Answer(text[:newline], truncated=False)
-    return Answer(text, truncated=end is None)
-
-
-def generate_batch(
-    model: torch.nn.Module,
-    processing_class: object,
-    rows: Sequence[Sequence[int]],
-    ends: list[int],
-    max_new_tokens: int,
-) -> list[Answer]:
-    """Greedy answers to one left-padded batch of prompt ids. The model is already `answering`."""
-    ids, mask = left_pad(rows, processing_class.pad_token_id)
-    device = next(model.parameters()).device
-    config = GenerationConfig(
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=ends,
-        pad_token_id=processing_class.pad_token_id,
-        use_cache=True,
-    )
-    out = model.generate(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        generation_config=config,
-        stopping_criteria=StoppingCriteriaList([_NewlineAfterText(processing_class, ids.shape[1])]),
-    )
-    return [read_answer(row, ends, processing_class) for row in out[:, ids.shape[1] :].tolist()]
-
-
 @torch.no_grad()
 def greedy_answers(
     model: torch.nn.Module,
@@ -164,6 +85,7 @@ def greedy_answers(
     rank: int = 0,
     world_size: int = 1,
     shuffle: int | None = None,
+    drafts: Mapping[str, str] | None = None,
 ) -> Iterator[list[tuple[str, Answer]]]:
     """Answer prompts greedily, in batches of similar length.
 
@@ -174,6 +96,8 @@ def greedy_answers(
         rank, world_size: of several processes, this one answers every `world_size`-th batch, starting at `rank`.
             The batches are those of a single process, so the answers are too.
         shuffle: seed of batches drawn at random instead of by length, to see whether answers depend on their batch.
+        drafts: prompt -> the answer to be expected; right ones are checked in one pass, wrong ones cost little, and
+            neither changes an answer.
 
     Yields:
         Lists of `(prompt, answer)`, one a batch, sorted by length over the whole call; every process yields as many,
@@ -189,25 +113,41 @@ def greedy_answers(
     unique = list(dict.fromkeys(prompts))
     ids = dict(zip(unique, prompt_format.prompt_ids(processing_class, unique), strict=True))
     check_context(model, ids, settings.max_new_tokens)
-    unique.sort(key=lambda prompt: len(ids[prompt]))
+    expected = draft_ids(processing_class, prompt_format, {p: (drafts or {}).get(p, "") for p in unique})
+    unique.sort(key=lambda prompt: len(ids[prompt]) + len(expected[prompt]))
     if shuffle is not None:
         random.Random(shuffle).shuffle(unique)
-    ends, at_once = end_ids(model, processing_class), batch_size
+    limit = settings.max_new_tokens
+    probes = prompt_format.prompt_ids(processing_class, PROBES)
+    decoder, at_once = Decoder(model, processing_class, list(ids.values()), probes), batch_size
     for start in range(rank * batch_size, len(unique) + rank * batch_size, world_size * batch_size):
         batch = unique[start : start + batch_size]
         answers: list[Answer] = []
         # Entered for every batch: whoever consumes this generator may use the model between two of them.
         with answering(model, settings.dtype):
             while len(answers) < len(batch):
-                rows = [ids[prompt] for prompt in batch[len(answers) : len(answers) + at_once]]
+                part = batch[len(answers) : len(answers) + at_once]
                 try:
-                    answers += generate_batch(model, processing_class, rows, ends, settings.max_new_tokens)
+                    answers += decoder.answer([ids[p] for p in part], [expected[p] for p in part], limit)
                 except RuntimeError as error:
                     if at_once == 1 or not should_reduce_batch_size(error):
                         raise
-                    at_once = max(1, min(at_once, len(rows)) // 2)
+                    at_once = max(1, min(at_once, len(part)) // 2)
                     logger.warning("out of memory while answering: going on with batches of %d", at_once)
         yield list(zip(batch, answers, strict=True))
+    decoder.report()
+
+
+def draft_ids(
+    processing_class: object, prompt_format: PromptFormat, drafts: Mapping[str, str]
+) -> dict[str, list[int]]:
+    """Prompt -> ids of its expected answer's first line, as the model would write it; none for a blank one."""
+    texts = [draft.strip().split("\n", 1)[0] for draft in drafts.values()]
+    try:
+        rows = prompt_format.completion_ids(processing_class, texts)
+    except ValueError:  # a tokenizer that merges prompt and completion: nothing can be drafted
+        rows = [[] for _ in texts]
+    return dict(zip(drafts, rows, strict=True))
 
 
 def check_context(model: torch.nn.Module, ids: dict[str, list[int]], max_new_tokens: int) -> None:

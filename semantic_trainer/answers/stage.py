@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from tqdm.auto import tqdm
 from ..distribution import gather, is_first, local_main_first, on_first, world
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
-from .decoding import Answer, GenerationSettings, answering, end_ids, greedy_answers
+from .decoding import GenerationSettings, answering, greedy_answers
+from .reading import Answer, end_ids
 from .store import AnswerStore, model_key, tokenizer_key
 
 logger = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def answer_prompts(
     description: str = "answers",
     keep: bool = True,
     shuffle: int | None = None,
+    drafts: Mapping[str, str] | None = None,
 ) -> dict[str, Answer]:
     """Greedy answers by prompt; what the store holds is read, the rest is asked batch by batch and kept.
 
@@ -87,6 +89,7 @@ def answer_prompts(
         store_dir: parent folder of the store; by default in the cache (`$SEMANTIC_TRAINER_CACHE`).
         keep: `False` neither reads nor writes the store.
         shuffle: seed of batches drawn at random instead of by length; such answers are not canonical, and not kept.
+        drafts: prompt -> the answer to be expected, checked in one pass where it is right.
 
     Returns:
         Each prompt's `Answer(raw, truncated)`; `.text` is the cut answer.
@@ -111,7 +114,8 @@ def answer_prompts(
     off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
     hidden = None if is_first() else True  # `None`: hidden where there is no terminal
     bar = tqdm(total=len(missing), desc=description, unit="facts", disable=hidden, leave=False)
-    batches = greedy_answers(loaded, processing_class, missing, prompt_format, settings, batch_size, *world(), shuffle)
+    how = (prompt_format, settings, batch_size, *world(), shuffle, drafts)
+    batches = greedy_answers(loaded, processing_class, missing, *how)
     start = time.perf_counter()
     # Half-precision weights are upcast here once, rather than in every batch.
     with off, bar, answering(loaded, settings.dtype):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..files import CACHE_FIX, cache_dir, check_writable, sweep, write_atomically
-from .decoding import Answer
+from .reading import Answer
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """evaluate_facts: knowledge accuracy, generality, locality and deviation of a model on a set of facts."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import torch
 from datasets import Dataset
 
 from ..answers import answer_prompts
-from ..answers.decoding import Answer, GenerationSettings
+from ..answers.decoding import GenerationSettings
+from ..answers.reading import Answer
 from ..answers.stage import warn_about_long_targets
 from ..distance.embedding import EmbeddingTable, semantic_distance
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
@@ -79,6 +80,16 @@ def is_tuned(model: object) -> bool:
         "`model` is no PeftModel and counts as the base itself: locality is 1 by definition, deviation undefined"
     )
     return False
+
+
+def expected_answers(facts: Dataset, old: Mapping[str, str]) -> dict[str, str]:
+    """Prompt -> what a tuned model is expected to say: the target, an onward question's answer, the base's answer."""
+    drafts = dict(old)
+    for group in hops(facts):
+        drafts |= {hop["prompt"]: hop["answer"] for hop in group}
+    for target, texts in zip(facts["target"][:], text_lists(facts, "paraphrases"), strict=True):
+        drafts |= dict.fromkeys(texts, target)
+    return drafts | dict(zip(facts["prompt"][:], facts["target"][:], strict=True))
 
 
 def _all(groups: Iterable[Iterable[str]]) -> list[str]:
@@ -154,8 +165,10 @@ def evaluate_facts(
 
     others = [hop["prompt"] for group in hops(facts) for hop in group]
     asked = [*prompts, *_all(text_lists(facts, "paraphrases")), *unrelated, *others]
-    new = ask(asked, "tuned" if tuned else "base", tuned, keep=keep or not tuned)
-    old = ask([*prompts, *unrelated], "base") if tuned else new
+    old = ask([*prompts, *unrelated], "base") if tuned else {}
+    drafts = expected_answers(facts, {p: old[p].raw for p in unrelated}) if tuned else None
+    new = ask(asked, "tuned" if tuned else "base", tuned, keep=keep or not tuned, drafts=drafts)
+    old = old or new
     passes = (form, batch_size, settings.dtype)
     moved = dict.fromkeys(unrelated) if tuned else {}
     if moved:

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 
 from ..answers.decoding import answering
 from ..answers.stage import adapters_off
+from ..batching.positions import IGNORED, keeps_positions, predicting_positions
 from ..distribution import gather, world
 from ..facts.prompts import PromptFormat
 from ..training.data_collator import FactCollator
-from ..training.losses import IGNORED, keeps_positions, predicting_positions
 
 
 def _dealt(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from datasets import Dataset
 
-from ..answers.decoding import Answer
+from ..answers.reading import Answer
 from ..facts.messages import shown
 from ..facts.schema import as_texts
 from .scores import bad_cases, contains, deviates, leak_gap, normalized, relative_deviation, strict

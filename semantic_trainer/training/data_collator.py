@@ -1,4 +1,4 @@
-"""Collators: pad at the right, and carry each example's weight past any other collator."""
+"""Collators: pad at the right, share the prompts' head, and carry each example's weight past any other collator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ import torch
 from datasets import LargeList, List
 from torch.nn.utils.rnn import pad_sequence
 
-from .losses import IGNORED
+from ..batching.positions import IGNORED
+from ..batching.shared_prefix import ROW_TOKENS, shared_prefix_rows
 
 WEIGHT = "weight"
 FILLER = -1.0  # the weight of a row that only fills a batch up: see filling.py
@@ -85,3 +86,36 @@ class WeightedCollator:
             batch["labels"] = batch["labels"].masked_fill(fillers[:, None], IGNORED)
         batch[WEIGHT] = weights.masked_fill(fillers, 0.0)
         return batch
+
+
+@dataclass
+class SharedPrefixCollator:
+    """Lays weighted rows out so that they share their prompts' head; rows without a weight are padded instead.
+
+    Rows that only fill a batch up are left out. What stays is the examples of the batch, whatever rows they lie in.
+
+    Args:
+        pad_token_id: fills `input_ids` at the end of shorter rows.
+        row_tokens: about the most tokens of a row; one that the batch needs more of is added.
+
+    Example:
+        >>> features = [{"input_ids": [7, i], "labels": [-100, i], "weight": 1.5} for i in (1, 2)]
+        >>> features = [{**f, "input_ids": [8, *f["input_ids"]], "labels": [-100, *f["labels"]]} for f in features]
+        >>> batch = SharedPrefixCollator()(features)
+        >>> batch["input_ids"].tolist(), batch["segment_ids"].tolist(), batch["weight"].tolist()
+        ([[8, 7, 1, 7, 2]], [[0, 1, 1, 2, 2]], [1.5, 1.5])
+    """
+
+    pad_token_id: int = 0
+    row_tokens: int = ROW_TOKENS
+
+    def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        if WEIGHT not in features[0]:
+            return FactCollator(self.pad_token_id)(features)
+        real = [feature for feature in features if feature[WEIGHT] != FILLER]
+        labels = [feature["labels"] for feature in real]
+        if not real:  # never an empty batch: every process must take part in the step
+            real, labels = features[:1], [[IGNORED] * len(features[0]["labels"])]
+        rows = shared_prefix_rows([f["input_ids"] for f in real], labels, self.pad_token_id, self.row_tokens)
+        weights = torch.tensor([f[WEIGHT] for f in real], dtype=torch.float32)
+        return {**vars(rows), WEIGHT: weights.clamp(min=0.0)}

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
+import torch
 from datasets import Dataset, DatasetDict
 
 from ..answers import add_old_answers
 from ..answers.decoding import context_length
 from ..answers.store import model_key
+from ..batching.probe import unsuited
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..distribution import on_first
@@ -39,6 +41,7 @@ class Preparation:
         prompt_format: the format used, resolved from the training prompts where the trainer was given none.
         weighted: whether the training loss is ours; decided by `train`.
         statistics: weighting statistics for the logs; filled by `train`.
+        shares_prefixes: whether the training batches are shared-prefix rows; decided by `train`.
     """
 
     model: object
@@ -48,6 +51,7 @@ class Preparation:
     own_collator: bool = False
     weighted: bool = False
     statistics: dict[str, float] | None = None
+    shares_prefixes: bool = False
 
     def train(self, dataset: object) -> object:
         """The training set with `input_ids`, `labels` and, where the loss is weighted, `weight`."""
@@ -69,7 +73,24 @@ class Preparation:
                 "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
                 "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
             )
-        return self._weigh(dataset, facts)
+        dataset = self._weigh(dataset, facts)
+        self.shares_prefixes = facts and self.weighted and not self.own_collator and self._may_share(dataset)
+        return dataset
+
+    def _may_share(self, dataset: Dataset) -> bool:
+        """Whether training batches may be shared-prefix rows; says why where they were asked for and may not."""
+        if self.args.batching != "shared_prefix":
+            return False
+        reason = unsuited(self.model, max(map(len, dataset["input_ids"][:])))
+        if self.args.accelerator_config.dispatch_batches:
+            reason = "`dispatch_batches` deals rows out, not facts"
+        if reason:
+            logger.info("batching: padded, since %s", reason)
+            return False
+        dropouts = [m.p for m in self.model.modules() if isinstance(m, torch.nn.Dropout) and m.p > 0]
+        if dropouts:
+            logger.info("batching: the facts of a row share the dropout of their common head")
+        return True
 
     def _not_tabular(self, dataset: object) -> object:
         """A dataset without columns to read: trained as it is, its weights only with `weighting="column"`."""

@@ -6,16 +6,12 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from ..batching.positions import forward_parameters, keeps_positions, left_padded_positions, predicting_positions
+from ..batching.shared_prefix import model_inputs
 from ..facts.prompts import PromptFormat
-from .data_collator import WEIGHT, FactCollator, WeightedCollator, has_label_lists
+from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filling import FilledDataset, can_be_filled, fill_up
-from .losses import (
-    forward_parameters,
-    keeps_positions,
-    left_padded_positions,
-    predicting_positions,
-    weighted_nll_sum,
-)
+from .losses import weighted_nll_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
 
@@ -84,7 +80,9 @@ class SemanticWeightedTrainer(Trainer):
         if data_collator is None and (any(map(has_label_lists, given)) or not given):
             self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0)
         if self.weighted:
-            self.data_collator = WeightedCollator(self.data_collator)
+            pad_token_id = getattr(processing_class, "pad_token_id", None) or 0
+            shared = self._preparation.shares_prefixes
+            self.data_collator = SharedPrefixCollator(pad_token_id) if shared else WeightedCollator(self.data_collator)
             self.loss_is_scaled_for_ga = True
             statistics = {name: round(value, 4) for name, value in (self.weight_statistics or {}).items()}
             logger.info("weights: %s", statistics)
@@ -139,11 +137,16 @@ class SemanticWeightedTrainer(Trainer):
             )
         labels = inputs.pop("labels")
         keep = predicting_positions(labels)
+        segments = inputs.pop("segment_ids", None)
+        if segments is not None:
+            inputs = model_inputs({**inputs, "segment_ids": segments}, self.accelerator.unwrap_model(self.model))
         outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
         logits = outputs.logits
         if logits.ndim == 3:
             logits = logits[:, -labels.shape[1] :]  # prompt tuning puts virtual tokens in front
-        loss = self._scale(weighted_nll_sum(logits, labels, keep, weights), keep, num_items_in_batch)
+        examples = None if segments is None else segments[keep] - 1
+        total = weighted_nll_sum(logits, labels, keep, weights, examples)
+        loss = self._scale(total, keep, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:

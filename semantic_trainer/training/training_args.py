@@ -10,6 +10,8 @@ from ..distribution import without_accelerator, world_size
 from ..facts.messages import suggest
 from ..facts.prompts import KINDS, parse_shots
 
+BATCHINGS = ("shared_prefix", "padded")
+
 
 @dataclass
 class SemanticTrainingArguments(TrainingArguments):
@@ -45,6 +47,14 @@ class SemanticTrainingArguments(TrainingArguments):
         default=1.0, metadata={"help": "Lambda of facts the base model knows already: 1.0 (the formula) or 0.0."}
     )
     clip_distance: bool = field(default=True, metadata={"help": "Clip distances to [0, 1] inside lambda."})
+    # How a training batch lies in the forward pass
+    batching: str = field(
+        default="shared_prefix",
+        metadata={
+            "help": "shared_prefix: rows hold the prompts' common head once, where that is exact for the model and "
+            "the trainer itself tokenises the facts; padded: one fact a row, the reference."
+        },
+    )
     # How facts are asked: the same for old answers, training and evaluation
     prompt_format: str = field(default="auto", metadata={"help": "auto, chat, question_answer or cloze."})
     system_prompt: str | None = field(default=None, metadata={"help": "System message of the chat format."})
@@ -67,7 +77,7 @@ class SemanticTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.gamma is not None:
             self.gamma = check_gamma(self.gamma)
-        for name, known in (("weighting", WEIGHTINGS), ("prompt_format", KINDS)):
+        for name, known in (("weighting", WEIGHTINGS), ("batching", BATCHINGS), ("prompt_format", KINDS)):
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"`{name}` {value!r} is unknown.{suggest(str(value), known)} Use {', '.join(known)}.")

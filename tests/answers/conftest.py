@@ -1,12 +1,14 @@
 """A model that answers variously, one whose answers are written beforehand, and an adapter that changes answers."""
 
-import functools
 from collections.abc import Callable
 
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from semantic_trainer import PromptFormat
 
 COUNTRIES = ("France", "Italy", "Spain", "Peru", "Chad", "Iran", "Malta", "Togo", "Cuba", "Oman", "Laos", "Mali")
 PROMPTS = [f"{head} {country}?" for country in COUNTRIES for head in ("Capital of", "Who rules the old city in")]
@@ -34,26 +36,30 @@ def adapted(talker: LlamaForCausalLM) -> PeftModel:
 def scripted(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> Callable[[dict[str, list[int]]], LlamaForCausalLM]:
-    """Makes the model say, to a prompt that contains a key, the ids of its script; `.steps` counts forward passes."""
+    """Teaches the model to answer each key with the ids of its script; `.steps` counts forward passes afterwards."""
 
     def write(scripts: dict[str, list[int]]) -> LlamaForCausalLM:
-        forward, rows = model.forward, []
+        rows = [
+            (PromptFormat.question_answer().encode(tokenizer, [f"Question: {k}\nAnswer:"])[0], list(v))
+            for k, v in scripts.items()
+        ]
+        ids = pad_sequence([torch.tensor(prompt + said) for prompt, said in rows], batch_first=True)
+        labels = torch.full_like(ids, -100)
+        for label, (prompt, said) in zip(labels, rows, strict=True):
+            label[len(prompt) : len(prompt) + len(said)] = torch.tensor(said)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        for _ in range(600):
+            logits = model(input_ids=ids).logits[:, :-1]
+            chosen, wanted = logits.log_softmax(-1), labels[:, 1:]
+            loss = torch.nn.functional.nll_loss(chosen[wanted != -100], wanted[wanted != -100])
+            if loss < 1e-2:
+                break
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert loss < 1e-2
         model.steps = 0
-
-        @functools.wraps(forward)
-        def says(*args: object, input_ids: torch.Tensor, **options: object) -> object:
-            cache = options.get("past_key_values")
-            if cache is None or cache.get_seq_length() == 0:
-                texts = tokenizer.batch_decode(input_ids)
-                rows[:] = [next(list(s) for key, s in scripts.items() if key in text) for text in texts]
-            out = forward(*args, input_ids=input_ids, **options)
-            out.logits[:, -1] = -1e9
-            for b, row in enumerate(rows):
-                out.logits[b, -1, row.pop(0) if row else tokenizer.unk_token_id or 5] = 0.0
-            model.steps += 1
-            return out
-
-        model.forward = says
+        model.register_forward_hook(lambda *_: setattr(model, "steps", model.steps + 1))
         return model
 
     return write

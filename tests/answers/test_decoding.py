@@ -10,15 +10,9 @@ from peft import PeftModel
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semantic_trainer import PromptFormat
-from semantic_trainer.answers.decoding import (
-    Answer,
-    GenerationSettings,
-    _NewlineAfterText,
-    answering,
-    end_ids,
-    greedy_answers,
-    read_answer,
-)
+from semantic_trainer.answers.decoder import Decoder, NewlineAfterText
+from semantic_trainer.answers.decoding import GenerationSettings, answering, greedy_answers
+from semantic_trainer.answers.reading import Answer, Ended, end_ids, read_answer
 
 from .conftest import PROMPTS
 
@@ -120,8 +114,9 @@ def test_the_criterion_looks_at_new_text_only(tokenizer: PreTrainedTokenizerFast
     prompt = tokenizer("A\n\nB\n")["input_ids"]
     for text, stops in (("Rome", False), ("\n\n", False), ("\n Rome", False), ("\n Rome\n", True), ("D.C.", False)):
         ids = torch.tensor([prompt + tokenizer(text)["input_ids"]])
-        criterion = _NewlineAfterText(tokenizer, len(prompt))
+        criterion = NewlineAfterText(tokenizer, len(prompt))
         assert criterion(ids, torch.empty(0)).tolist() == [stops]
+        assert Ended(tokenizer, [tokenizer.eos_token_id])(tokenizer(text)["input_ids"]) == stops
 
 
 def test_generation_stops_where_the_answer_ends(
@@ -134,7 +129,7 @@ def test_generation_stops_where_the_answer_ends(
     model = scripted(scripts)
     prompts = {"EOS": Answer(" Ro", False), "LINE": Answer("\n \nx", False)}
     assert ask(model, tokenizer, list(prompts), settings=GenerationSettings(32)) == prompts
-    assert model.steps == max(len(scripts["EOS"]), len(scripts["LINE"]))
+    assert model.steps == 1 + max(len(scripts["EOS"]), len(scripts["LINE"]))  # the common head is read once
     assert ask(model, tokenizer, ["LONG"], settings=GenerationSettings(32)) == {"LONG": Answer("\n" * 32, True)}
     assert ask(model, tokenizer, ["EOS"], settings=GenerationSettings(len(scripts["EOS"]))) == {"EOS": prompts["EOS"]}
     assert Answer("\n “Rome”. ", False).text == "Rome"
@@ -215,15 +210,15 @@ def test_memory_running_out_halves_the_batch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    expected, generate, sizes = ask(adapted, tokenizer), adapted.generate, []
+    expected, answer, sizes = ask(adapted, tokenizer), Decoder.answer, []
 
-    def small(input_ids: torch.Tensor, **options: object) -> torch.Tensor:
-        sizes.append(len(input_ids))
-        if len(input_ids) > 4:
+    def small(self: Decoder, prompts: list[list[int]], *more: object) -> list[Answer]:
+        sizes.append(len(prompts))
+        if len(prompts) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return generate(input_ids=input_ids, **options)
+        return answer(self, prompts, *more)
 
-    monkeypatch.setattr(adapted, "generate", small)
+    monkeypatch.setattr(Decoder, "answer", small)
     with caplog.at_level(logging.WARNING):
         assert ask(adapted, tokenizer, batch_size=16) == expected
     assert sizes == [16, 8, 4, 4, 4, 4, 4, 4]
@@ -236,11 +231,11 @@ def test_other_errors_and_a_batch_of_one_are_raised(
 ) -> None:
     sizes = []
 
-    def fail(input_ids: torch.Tensor, **options: object) -> None:
-        sizes.append(len(input_ids))
+    def fail(self: Decoder, prompts: list[list[int]], *more: object) -> None:
+        sizes.append(len(prompts))
         raise RuntimeError(message)
 
-    monkeypatch.setattr(talker, "generate", fail)
+    monkeypatch.setattr(Decoder, "answer", fail)
     with pytest.raises(RuntimeError, match=message):
         ask(talker, tokenizer, batch_size=4)
     assert sizes == ([4, 2, 1] if "memory" in message else [4])

@@ -12,7 +12,9 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semantic_trainer import PromptFormat, add_old_answers
 from semantic_trainer.answers import answer_prompts
-from semantic_trainer.answers.decoding import Answer, GenerationSettings
+from semantic_trainer.answers.decoder import Decoder
+from semantic_trainer.answers.decoding import GenerationSettings
+from semantic_trainer.answers.reading import Answer
 
 from .conftest import PROMPTS
 
@@ -22,15 +24,16 @@ SHORT = GenerationSettings(max_new_tokens=6)
 
 def count_prompts(model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, fail_after: int | None = None) -> list[int]:
     """The sizes of the batches asked from now on; the model fails after so many."""
-    sizes, generate = [], model.generate
+    sizes, answer = [], Decoder.answer
 
-    def counted(input_ids: torch.Tensor, **options: object) -> torch.Tensor:
+    def counted(self: Decoder, prompts: list[list[int]], *more: object) -> list[Answer]:
+        assert self.model is model
         if fail_after is not None and len(sizes) >= fail_after:
             raise KeyboardInterrupt
-        sizes.append(len(input_ids))
-        return generate(input_ids=input_ids, **options)
+        sizes.append(len(prompts))
+        return answer(self, prompts, *more)
 
-    monkeypatch.setattr(model, "generate", counted)
+    monkeypatch.setattr(Decoder, "answer", counted)
     return sizes
 
 

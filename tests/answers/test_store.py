@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import LlamaForCausalLM
 
-from semantic_trainer.answers.decoding import Answer
+from semantic_trainer.answers.reading import Answer
 from semantic_trainer.answers.store import AnswerStore, model_key, tensors_hash
 from semantic_trainer.files import cache_dir, write_atomically
 

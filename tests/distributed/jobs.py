@@ -16,8 +16,8 @@ from semantic_trainer import (
     evaluate_facts,
     load_facts,
 )
+from semantic_trainer.batching.positions import predicting_positions
 from semantic_trainer.training.data_collator import FactCollator
-from semantic_trainer.training.losses import predicting_positions
 
 from ..conftest import byte_level_tokenizer
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from datasets import Dataset
 
+from semantic_trainer.batching.positions import predicting_positions
 from semantic_trainer.training.data_collator import FactCollator
-from semantic_trainer.training.losses import predicting_positions, weighted_nll_sum
+from semantic_trainer.training.losses import weighted_nll_sum
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
 
 

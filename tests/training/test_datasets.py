@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset
 from peft import PromptTuningConfig, get_peft_model
 
+from semantic_trainer.answers.decoder import Decoder
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
 
 
@@ -58,7 +59,7 @@ def test_the_users_own_answers_are_measured_not_asked_for_again(
     arguments: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(type(model), "generate", lambda *args, **kwargs: pytest.fail("the model was asked"))
+    monkeypatch.setattr(Decoder, "answer", lambda *args: pytest.fail("the model was asked"))
     own = facts.add_column("old_answer", facts["target"][:])
     trainer = Weighted(model, arguments(), train_dataset=own, processing_class=tokenizer)
     assert trainer.train_dataset["distance"][:] == [0.0] * len(facts)

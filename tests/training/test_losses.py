@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from semantic_trainer.training.losses import left_padded_positions, predicting_positions, weighted_nll_sum
+from semantic_trainer.batching.positions import left_padded_positions, predicting_positions
+from semantic_trainer.training.losses import weighted_nll_sum
 
 LABELS = torch.tensor([[-100, -100, 3, 1, 0], [-100, 2, 2, -100, -100], [4, 1, -100, 0, -100]])
 WEIGHTS = torch.tensor([1.0, 2.5, 0.0])

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from semantic_trainer import EmbeddingTable, add_distances, add_old_answers, load_facts, semantic_weight
+from semantic_trainer.answers.decoder import Decoder
 from semantic_trainer.training.preparation import PREPARED_FILE
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
 
@@ -58,7 +59,7 @@ def prepared(
     def refuse(*args: object, **kwargs: object) -> None:
         pytest.fail("the model was asked again")
 
-    monkeypatch.setattr(type(model), "generate", refuse)
+    monkeypatch.setattr(Decoder, "answer", refuse)
     monkeypatch.setenv("SEMANTIC_TRAINER_CACHE", str(Path(arguments().output_dir).parent / "another"))
     return trainer
 

@@ -1,0 +1,99 @@
+"""Answers to batches of prompt ids: from the common head and drafts where that is exact, else by `generate`."""
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from ..batching.probe import unsuited
+from .drafts import CLOSE, Decisions, SharedHead, alone, decode, left_pad, noise_of
+from .reading import Answer, Ended, end_ids, read_answer
+
+logger = logging.getLogger(__name__)
+NOISE_FACTOR = 2.0  # margins below so many times the measured noise are decided again
+
+
+class Decoder:
+    """Answers batches of prompt ids for one call: from the common head and drafts where that is exact for the model.
+
+    Where it is not, `generate` does it, and drafts are of no use.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, processing_class: object, rows: list[list[int]], probes: list[list[int]]
+    ) -> None:
+        self.model, self.processing_class = model, processing_class
+        self.ends = end_ids(model, processing_class)
+        self.ended = Ended(processing_class, self.ends)
+        self.rows, self.probes = rows, probes
+        self.head: SharedHead | None = None
+        self.decisions = Decisions()
+
+    def answer(self, prompts: list[list[int]], drafts: list[list[int]], max_new_tokens: int) -> list[Answer]:
+        """Answers to one batch; the model is already `answering`."""
+        longest, pad_id = max(map(len, self.rows)) + max_new_tokens, self.processing_class.pad_token_id
+        if unsuited(self.model, longest):
+            return generate_batch(self.model, self.processing_class, prompts, self.ends, max_new_tokens)
+        if self.head is None:
+            self._prepare(pad_id)
+        new = decode(self.model, prompts, drafts, self.head, self.decisions, self.ended, max_new_tokens, pad_id)
+        return [read_answer(ids, self.ends, self.processing_class) for ids in new]
+
+    def _prepare(self, pad_id: int) -> None:
+        """The head's cache; in half precision also how far a batch moves a margin, measured on fixed questions."""
+        self.head = head = SharedHead.of(self.model, [*self.probes, *self.rows])
+        if next(self.model.parameters()).dtype in (torch.bfloat16, torch.float16):
+            noise = NOISE_FACTOR * noise_of(self.model, head, self.probes, pad_id)
+            self.decisions = Decisions(noise, lambda ids: alone(self.model, head, ids))
+
+    def report(self) -> None:
+        """Log how many tokens were close calls."""
+        found = self.decisions
+        if found.close or found.redone:
+            logger.info(
+                "of %d tokens %d were decided by less than %g; %d were decided again alone, %d of them otherwise",
+                found.tokens,
+                found.close,
+                CLOSE,
+                found.redone,
+                found.turned,
+            )
+
+
+class NewlineAfterText(StoppingCriteria):
+    """Ends a row at its first newline after a non-blank character. Stopping at "." would break "Washington D.C."."""
+
+    def __init__(self, processing_class: object, prompt_length: int) -> None:
+        self.processing_class, self.prompt_length = processing_class, prompt_length
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor, **kwargs: object) -> torch.BoolTensor:
+        texts = self.processing_class.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        return torch.tensor(["\n" in text.lstrip() for text in texts], device=input_ids.device)
+
+
+def generate_batch(
+    model: torch.nn.Module,
+    processing_class: object,
+    rows: Sequence[Sequence[int]],
+    ends: list[int],
+    max_new_tokens: int,
+) -> list[Answer]:
+    """Greedy answers to one left-padded batch of prompt ids. The model is already `answering`."""
+    ids, mask = left_pad(rows, processing_class.pad_token_id)
+    device = next(model.parameters()).device
+    config = GenerationConfig(
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=ends,
+        pad_token_id=processing_class.pad_token_id,
+        use_cache=True,
+    )
+    out = model.generate(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=config,
+        stopping_criteria=StoppingCriteriaList([NewlineAfterText(processing_class, ids.shape[1])]),
+    )
+    return [read_answer(row, ends, processing_class) for row in out[:, ids.shape[1] :].tolist()]
