@@ -8,10 +8,11 @@ import torch.nn.functional as F
 
 from ..answers.decoding import answering
 from ..answers.stage import adapters_off
-from ..batching.positions import IGNORED, keeps_positions, predicting_positions
+from ..batching.layout import Layout
+from ..batching.positions import IGNORED
+from ..batching.probe import unsuited
 from ..distribution import gather, world
 from ..facts.prompts import PromptFormat
-from ..training.data_collator import FactCollator
 
 
 def _dealt(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
@@ -27,33 +28,26 @@ def _collect(found: list[tuple[int, float]], n: int) -> np.ndarray:
     return np.array([values[i] for i in range(n)], dtype=float)
 
 
-def _kept_logits(model: torch.nn.Module, batch: dict, keep: torch.Tensor) -> torch.Tensor:
-    """(n, V) float32 logits at the kept positions, row by row."""
-    device = next(model.parameters()).device
-    inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask") if name in batch}
-    if keeps_positions(model):
-        return model(**inputs, logits_to_keep=keep.to(device)).logits.float()
-    logits = model(**inputs).logits[:, -keep.shape[1] :]  # prompt tuning puts virtual tokens in front
-    return logits[keep.to(device)].float()
-
-
 @torch.no_grad()
 def _by_batch(
     model: torch.nn.Module,
     processing_class: object,
-    rows: Sequence[dict],
+    heads: Sequence[list[int]],
+    tails: Sequence[list[int]],
     batch_size: int,
     dtype: str,
-    score: Callable[[dict, torch.Tensor], torch.Tensor],
+    score: Callable[[Layout], torch.Tensor],
 ) -> np.ndarray:
-    """(N,) scores; `score` maps a padded batch and its kept positions (B, T) to (B,)."""
-    pad, found = FactCollator(processing_class.pad_token_id), []
+    """(N,) scores of N prompts and what follows them; `score` maps a batch's layout to (B,)."""
+    found, ids = [], [head + tail for head, tail in zip(heads, tails, strict=True)]
+    labels = [[IGNORED] * len(head) + tail for head, tail in zip(heads, tails, strict=True)]
+    shared = bool(ids) and unsuited(model, max(map(len, ids))) is None
     with answering(model, dtype):
-        for numbers in _dealt([len(row["input_ids"]) for row in rows], batch_size):
-            batch = pad([rows[i] for i in numbers])
-            values = score(batch, predicting_positions(batch["labels"]))
+        for numbers in _dealt([len(row) for row in ids], batch_size):
+            part = [ids[i] for i in numbers], [labels[i] for i in numbers]
+            values = score(Layout.of(model, *part, processing_class.pad_token_id, shared))
             found += zip(numbers, values.tolist(), strict=True)
-    return _collect(found, len(rows))
+    return _collect(found, len(ids))
 
 
 def token_shares(
@@ -76,18 +70,13 @@ def token_shares(
     """
     heads = prompt_format.prompt_ids(processing_class, prompts)
     tails = prompt_format.completion_ids(processing_class, targets, prompts)
-    rows = [
-        {"input_ids": head + tail, "labels": [IGNORED] * len(head) + tail}
-        for head, tail in zip(heads, tails, strict=True)
-    ]
 
-    def share(batch: dict, keep: torch.Tensor) -> torch.Tensor:
-        gold = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORED)[keep]  # (n,)
-        right = _kept_logits(model, batch, keep).argmax(-1).cpu() == gold  # (n,)
-        hits = torch.zeros(len(keep)).index_add(0, keep.nonzero()[:, 0], right.float())  # (B,)
-        return hits / keep.sum(-1)
+    def share(batch: Layout) -> torch.Tensor:
+        right = batch.logits(model).argmax(-1).cpu() == batch.targets  # (n,)
+        n = torch.bincount(batch.examples)  # (B,)
+        return torch.bincount(batch.examples, right.float()) / n
 
-    return _by_batch(model, processing_class, rows, batch_size, dtype, share)
+    return _by_batch(model, processing_class, heads, tails, batch_size, dtype, share)
 
 
 def next_token_divergences(
@@ -106,13 +95,13 @@ def next_token_divergences(
         model: a `PeftModel`; its base answers with the adapters off.
     """
     heads = prompt_format.prompt_ids(processing_class, prompts)
-    # The label behind a prompt only marks its last token as the one that predicts.
-    rows = [{"input_ids": [*head, head[-1]], "labels": [IGNORED] * len(head) + [head[-1]]} for head in heads]
 
-    def divergence(batch: dict, keep: torch.Tensor) -> torch.Tensor:
-        tuned = _kept_logits(model, batch, keep).log_softmax(-1)  # (B, V)
+    def divergence(batch: Layout) -> torch.Tensor:
+        tuned = batch.logits(model).log_softmax(-1)  # (B, V)
         with adapters_off(model):
-            base = _kept_logits(model, batch, keep).log_softmax(-1)
-        return F.kl_div(tuned, base, reduction="none", log_target=True).sum(-1).clamp(min=0).cpu()
+            base = batch.logits(model).log_softmax(-1)
+        moved = F.kl_div(tuned, base, reduction="none", log_target=True).sum(-1).clamp(min=0).cpu()
+        return torch.zeros_like(moved).index_copy(0, batch.examples, moved)
 
-    return _by_batch(model, processing_class, rows, batch_size, dtype, divergence)
+    # The token behind a prompt only marks its last one as the one that predicts.
+    return _by_batch(model, processing_class, heads, [head[-1:] for head in heads], batch_size, dtype, divergence)

@@ -34,6 +34,9 @@ def weighted_nll_sum(
         logits = logits[keep]  # (n, V)
     targets = predicted_tokens(labels, keep)  # (n,)
     nll = F.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")  # (n,)
-    if examples is None:
-        examples = keep.nonzero()[:, 0]
+    return weighted_sum(nll, keep.nonzero()[:, 0] if examples is None else examples, weights)
+
+
+def weighted_sum(nll: torch.Tensor, examples: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """`sum_i w_i sum_t nll_it` of (n,) losses, each of the example that `examples`, (n,), says; scalar."""
     return (weights.to(nll)[examples.to(nll.device)] * nll).sum()

@@ -6,12 +6,19 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
-from ..batching.positions import forward_parameters, keeps_positions, left_padded_positions, predicting_positions
+from ..batching.chunked_head import LOGITS_AT_ONCE, chunked_head, is_plain_head, output_head
+from ..batching.positions import (
+    forward_parameters,
+    keeps_positions,
+    left_padded_positions,
+    predicted_tokens,
+    predicting_positions,
+)
 from ..batching.shared_prefix import model_inputs
 from ..facts.prompts import PromptFormat
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filling import FilledDataset, can_be_filled, fill_up
-from .losses import weighted_nll_sum
+from .losses import weighted_nll_sum, weighted_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
 
@@ -88,6 +95,7 @@ class SemanticWeightedTrainer(Trainer):
             logger.info("weights: %s", statistics)
             warn_about_lost_losses(self.model)
         warn_about_half_precision(self.model, args)
+        self._plain_head: bool | None = None  # not tried yet
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -140,14 +148,30 @@ class SemanticWeightedTrainer(Trainer):
         segments = inputs.pop("segment_ids", None)
         if segments is not None:
             inputs = model_inputs({**inputs, "segment_ids": segments}, self.accelerator.unwrap_model(self.model))
-        outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
-        logits = outputs.logits
-        if logits.ndim == 3:
-            logits = logits[:, -labels.shape[1] :]  # prompt tuning puts virtual tokens in front
-        examples = None if segments is None else segments[keep] - 1
-        total = weighted_nll_sum(logits, labels, keep, weights, examples)
+        examples = keep.nonzero()[:, 0] if segments is None else segments[keep] - 1
+        if return_outputs or not self._in_chunks(int(keep.sum())):
+            outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
+            logits = outputs.logits
+            if logits.ndim == 3:
+                logits = logits[:, -labels.shape[1] :]  # prompt tuning puts virtual tokens in front
+            total = weighted_nll_sum(logits, labels, keep, weights, examples)
+        else:
+            with chunked_head(output_head(self.model), predicted_tokens(labels, keep)):
+                nll = model(**self._forward_inputs(inputs, keep)).logits[:, 0]
+            total = weighted_sum(nll, examples, weights)
         loss = self._scale(total, keep, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _in_chunks(self, positions: int) -> bool:
+        """Whether so many positions' logits are too large to be there at once, and can be made chunk by chunk."""
+        model = self.accelerator.unwrap_model(self.model)
+        vocabulary = getattr(model.config.get_text_config(), "vocab_size", 0)
+        if positions * vocabulary <= LOGITS_AT_ONCE or not keeps_positions(model):
+            return False
+        if self._plain_head is None:
+            self._plain_head = is_plain_head(model)
+            logger.info("logits: %s", "in chunks" if self._plain_head else "all at once, since the model changes them")
+        return self._plain_head
 
     def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:
         """Inputs of the one forward pass: position ids for left padding, logits only at the kept positions."""
