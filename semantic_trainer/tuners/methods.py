@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ..facts.messages import suggest
 from .houlsby import HoulsbyConfig
-from .modules import attention_modules, linear_modules, named_modules, shortest_names, sublayer_outputs
+from .modules import attention_modules, linear_modules, matching_modules, shortest_names, sublayer_outputs
 
 CONFIGS: dict[str, type[PeftConfig]] = {
     "lora": LoraConfig,
@@ -22,8 +22,8 @@ CONFIGS: dict[str, type[PeftConfig]] = {
 METHODS = (*CONFIGS, "full")
 LOW_RANK = ("lora", "adalora", "dora")  # the methods that have a rank and a scale
 ALL_LINEAR, ATTENTION = "all-linear", "attention"
-OWN_ARGUMENTS = {"r": "r", "target_r": "r", "lora_alpha": "alpha", "target_modules": "target_modules"}
-# AdaLoRA wants the number of optimizer steps, which only the trainer knows: until it begins, a schedule that never ends.
+OWN_ARGUMENTS = {"target_r": "r", "lora_alpha": "alpha"}  # fields of a config that have an argument of another name
+# AdaLoRA wants the number of optimizer steps, which only a trainer knows: until it begins, a schedule without end.
 UNKNOWN_STEPS = 2**31 - 1
 
 
@@ -46,8 +46,8 @@ def method_config(
         r: rank of lora, adalora (the mean rank it prunes down to) and dora; default 8.
         alpha: their scale, divided by the rank; default 16.
         more: other fields of the method's config, as in `lora_dropout=0.1` or `bottleneck_size=32`.
-            AdaLoRA starts from rank `init_r`, by default half as many again as `r`; its `total_step`, unless given, is a
-            placeholder (`UNKNOWN_STEPS`) to be replaced when the training begins.
+            AdaLoRA starts from rank `init_r`, by default half as many again as `r`; its `total_step`, unless given,
+            is a placeholder (`UNKNOWN_STEPS`) to be replaced when the training begins.
 
     Returns:
         The config, or `None` for `full`.
@@ -81,7 +81,7 @@ def method_config(
         fixed |= {"target_r": rank, "init_r": ceil(1.5 * rank), "total_step": UNKNOWN_STEPS}
         check_ranks(int(more.get("init_r", fixed["init_r"])), rank)
     if method == "ia3":
-        fixed |= ia3_modules(model, names, more.get("feedforward_modules"))
+        fixed |= ia3_modules(model, names, more.pop("feedforward_modules", None))
     return CONFIGS[method](**{**fixed, **more})
 
 
@@ -103,7 +103,7 @@ def check_method(
             raise ValueError(f"`{name}` must be an integer of at least 1, but {value!r} was passed")
     known = [f.name for f in fields(CONFIGS[method])] if method in CONFIGS else []
     for name in more or {}:
-        if name in OWN_ARGUMENTS and (name in known or not known):
+        if name in OWN_ARGUMENTS and name in known:
             raise ValueError(f"`{name}` is to be given as `{OWN_ARGUMENTS[name]}`.")
         if name not in known:
             raise ValueError(f"`{name}` is no field of {method}'s config.{suggest(name, known)}")
@@ -128,7 +128,7 @@ def target_names(model: nn.Module, target_modules: str | Sequence[str], houlsby:
     if given not in ([ALL_LINEAR], [ATTENTION]):
         if not given:
             raise ValueError(f"`target_modules` is empty. Give {ALL_LINEAR}, {ATTENTION}, or names of modules.")
-        return named_modules(model, given, (ALL_LINEAR, ATTENTION))
+        return matching_modules(model, given, (ALL_LINEAR, ATTENTION))
     attention = given == [ATTENTION]
     if houlsby:
         outputs = sublayer_outputs(model)
@@ -137,8 +137,8 @@ def target_names(model: nn.Module, target_modules: str | Sequence[str], houlsby:
     if not names:
         where = "linear layer inside a module called attention" if attention else "linear layer but the output head"
         raise ValueError(
-            f"no default `target_modules` for a {type(model).__name__}: it has no {where}. Give the names of the modules "
-            "to adapt."
+            f"no default `target_modules` for a {type(model).__name__}: it has no {where}. Give the names of the "
+            "modules to adapt."
         )
     return names
 
@@ -148,6 +148,6 @@ def ia3_modules(model: nn.Module, names: Sequence[str], feedforward: Sequence[st
 
     They are named apart, since PEFT wants `feedforward_modules` to be among `target_modules`, word by word.
     """
-    ends = set(sublayer_outputs(model).mlp if feedforward is None else named_modules(model, list(feedforward)))
+    ends = set(sublayer_outputs(model).mlp if feedforward is None else matching_modules(model, list(feedforward)))
     inputs = shortest_names(model, ends.intersection(names))
     return {"target_modules": inputs | shortest_names(model, set(names) - ends), "feedforward_modules": inputs}

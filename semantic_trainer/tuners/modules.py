@@ -38,7 +38,7 @@ def modules_outside_adapters(model: nn.Module) -> Iterator[tuple[str, nn.Module]
 
 
 def linear_modules(model: nn.Module) -> list[str]:
-    """Names of all linear layers but the output head: `nn.Linear`, bitsandbytes' (which are such), GPT-2's `Conv1D`."""
+    """Names of all linear layers but the output head: `nn.Linear` (bitsandbytes' are such too), GPT-2's `Conv1D`."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     linear = (nn.Linear, Conv1D)
     return [name for name, m in modules_outside_adapters(model) if isinstance(m, linear) and m is not head]
@@ -74,8 +74,8 @@ def sublayer_outputs(model: nn.Module) -> SublayerOutputs:
             kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
             raise ValueError(
                 f"no default `target_modules` for a {kind} model: of {block} ({readable(sorted(set(paths)))}), "
-                f"{len(found.attention)} layers are known to end the attention and {len(found.mlp)} the MLP, one of each "
-                "is needed. Pass the names of the linear layers whose output meets the residual, as in: "
+                f"{len(found.attention)} layers are known to end the attention and {len(found.mlp)} the MLP, one of "
+                "each is needed. Pass the names of the linear layers whose output meets the residual, as in: "
                 "target_modules=['self_attn.o_proj', 'mlp.down_proj']."
             )
     if not blocks:
@@ -100,8 +100,11 @@ def _endings(name: str) -> list[str]:
     return [".".join(parts[i:]) for i in range(len(parts) - 1, -1, -1)]
 
 
-def named_modules(model: nn.Module, names: Sequence[str], keywords: Sequence[str] = ()) -> list[str]:
-    """The modules that these names, or endings of names, match, as PEFT matches them; `keywords` are words one may mean.
+def matching_modules(model: nn.Module, names: Sequence[str], keywords: Sequence[str] = ()) -> list[str]:
+    """The modules that these names, or endings of names, match, as PEFT matches them.
+
+    Args:
+        keywords: words that a wrong name may have been meant as.
 
     Raises:
         ValueError: a name matches no module.
@@ -111,8 +114,9 @@ def named_modules(model: nn.Module, names: Sequence[str], keywords: Sequence[str
     for name in names:
         if name not in endings:
             leaves = sorted({linear.rpartition(".")[2] for linear in linear_modules(model)})
+            meant = suggest(name, [*keywords, *sorted(endings)])
             raise ValueError(
-                f"`target_modules` names {name!r}, which no module of this model is called.{suggest(name, [*keywords, *sorted(endings)])} "
+                f"`target_modules` names {name!r}, which no module of this model is called.{meant} "
                 f"Its linear layers are {readable(leaves)}."
             )
     return [name for name in all_names if not set(_endings(name)).isdisjoint(names)]

@@ -10,8 +10,8 @@ __all__ = ["HoulsbyConfig", "HoulsbyLinear", "HoulsbyModel", "register"]
 def register() -> None:
     """Make PEFT know `peft_type="HOULSBY"`; a second call changes nothing.
 
-    `peft.utils.register_peft_method` takes only names that PEFT's own enumeration holds, so the entries are made in the
-    mappings that it would fill.
+    `peft.utils.register_peft_method` takes only names that PEFT's own enumeration holds, so the entries are made in
+    the mappings that it would fill.
 
     Raises:
         ImportError: PEFT has a method of that name already.

@@ -50,7 +50,9 @@ class HoulsbyConfig(PeftConfig):
         'HOULSBY'
     """
 
-    target_modules: list[str] | str | None = field(default=None, metadata={"help": "Modules followed by a bottleneck."})
+    target_modules: list[str] | str | None = field(
+        default=None, metadata={"help": "Modules followed by a bottleneck."}
+    )
     exclude_modules: list[str] | str | None = field(default=None, metadata={"help": "Modules to leave alone."})
     bottleneck_size: int = field(default=64, metadata={"help": "Width of the bottleneck."})
     activation: str = field(default="gelu", metadata={"help": "Name of an activation of transformers."})

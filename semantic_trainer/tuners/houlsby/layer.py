@@ -8,8 +8,8 @@ from transformers.pytorch_utils import Conv1D
 from .config import HoulsbyConfig, make_activation
 
 NO_MERGE = (
-    "a Houlsby adapter cannot be merged: its activation makes it a non-linear function of the layer's output, which no "
-    "weight matrix can hold. Serve it unmerged with PEFT; `unload()` gives the base back."
+    "a Houlsby adapter cannot be merged: its activation makes it a non-linear function of the layer's output, which "
+    "no weight matrix can hold. Serve it unmerged with PEFT; `unload()` gives the base back."
 )
 
 
