@@ -66,11 +66,14 @@ def method_config(
     check_method(method, more, r, alpha)
     if method == "full":
         return None
-    names = target_names(model, target_modules, houlsby=method == "houlsby")
-    fixed: dict[str, object] = {"task_type": "CAUSAL_LM", "target_modules": shortest_names(model, names)}
+    given = [target_modules] if isinstance(target_modules, str) else list(target_modules)
+    names = target_names(model, given, houlsby=method == "houlsby")
+    fixed: dict[str, object] = {"task_type": "CAUSAL_LM", "target_modules": set(given)}
+    if given == [ALL_LINEAR] and method in LOW_RANK:
+        fixed["target_modules"] = ALL_LINEAR  # PEFT's own name for the same modules
+    elif given in ([ALL_LINEAR], [ATTENTION]):
+        fixed["target_modules"] = shortest_names(model, names)
     if method in LOW_RANK:
-        if target_modules in (ALL_LINEAR, [ALL_LINEAR]):
-            fixed["target_modules"] = ALL_LINEAR  # PEFT's own name for the same modules
         fixed |= {"r": 8 if r is None else r, "lora_alpha": 16 if alpha is None else alpha}
     if method in (*LOW_RANK, "ia3"):
         fixed["fan_in_fan_out"] = all(isinstance(model.get_submodule(name), Conv1D) for name in names)
@@ -118,13 +121,12 @@ def check_ranks(init_r: int, target_r: int) -> None:
         )
 
 
-def target_names(model: nn.Module, target_modules: str | Sequence[str], houlsby: bool = False) -> list[str]:
+def target_names(model: nn.Module, given: list[str], houlsby: bool = False) -> list[str]:
     """Names of the modules that are meant.
 
     Raises:
         ValueError: there are none, or a name matches nothing.
     """
-    given = [target_modules] if isinstance(target_modules, str) else list(target_modules)
     if given not in ([ALL_LINEAR], [ATTENTION]):
         if not given:
             raise ValueError(f"`target_modules` is empty. Give {ALL_LINEAR}, {ATTENTION}, or names of modules.")

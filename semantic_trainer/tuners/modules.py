@@ -107,10 +107,10 @@ def matching_modules(model: nn.Module, names: Sequence[str], keywords: Sequence[
         keywords: words that a wrong name may have been meant as.
 
     Raises:
-        ValueError: a name matches no module.
+        ValueError: a name matches no module, or one that holds others.
     """
-    all_names = [name for name, _ in modules_outside_adapters(model) if name]
-    endings = {ending for name in all_names for ending in _endings(name)}
+    modules = {name: module for name, module in modules_outside_adapters(model) if name}
+    endings = {ending for name in modules for ending in _endings(name)}
     for name in names:
         if name not in endings:
             leaves = sorted({linear.rpartition(".")[2] for linear in linear_modules(model)})
@@ -119,4 +119,10 @@ def matching_modules(model: nn.Module, names: Sequence[str], keywords: Sequence[
                 f"`target_modules` names {name!r}, which no module of this model is called.{meant} "
                 f"Its linear layers are {readable(leaves)}."
             )
-    return [name for name in all_names if not set(_endings(name)).isdisjoint(names)]
+    matching = [name for name in modules if not set(_endings(name)).isdisjoint(names)]
+    for name in matching:
+        if inner := [child for child, _ in modules[name].named_children()]:
+            raise ValueError(
+                f"`target_modules` names {name!r}, which holds other modules: {readable(inner)}. Name some of these."
+            )
+    return matching
