@@ -17,6 +17,7 @@ _HOMES = {
     "EmbeddingTable": "distance.embedding",
     "EvaluateFactsCallback": "evaluation.callback",
     "Evaluation": "evaluation.evaluator",
+    "HoulsbyConfig": "tuners",
     "PromptFormat": "facts.prompts",
     "SemanticTrainingArguments": "training.training_args",
     "SemanticWeightedTrainer": "training.trainer",
@@ -62,3 +63,4 @@ if TYPE_CHECKING:
     from .facts.readers import load_facts as load_facts
     from .training.trainer import SemanticWeightedTrainer as SemanticWeightedTrainer
     from .training.training_args import SemanticTrainingArguments as SemanticTrainingArguments
+    from .tuners import HoulsbyConfig as HoulsbyConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel, get_peft_model
 from transformers import set_seed
 
 from ..distribution import on_first
@@ -19,20 +19,9 @@ from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..training.trainer import SemanticWeightedTrainer
 from ..training.training_args import SemanticTrainingArguments
 from .options import ModelArguments
+from .tuning import adapter_config
 
 logger = logging.getLogger(__name__)
-
-
-def lora_config(args: ModelArguments) -> LoraConfig:
-    """The adapter asked for; `all-linear` alone is PEFT's name for every linear layer but the head."""
-    modules = args.lora_target_modules
-    return LoraConfig(
-        r=args.lora_r,
-        lora_alpha=args.lora_alpha,
-        lora_dropout=args.lora_dropout,
-        target_modules="all-linear" if modules in (["all-linear"], "all-linear") else modules,
-        task_type="CAUSAL_LM",
-    )
 
 
 def train_arm(
@@ -56,7 +45,7 @@ def train_arm(
         logger.info("%s: trained already", finished.name)
         return PeftModel.from_pretrained(model, finished, is_trainable=False)
     set_seed(training_args.seed)
-    tuned = get_peft_model(model, lora_config(args))
+    tuned = get_peft_model(model, adapter_config(model, args))
     trainer = SemanticWeightedTrainer(
         tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
     )

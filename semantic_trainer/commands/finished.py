@@ -147,6 +147,8 @@ def add_adapters(model: object, folder: Path, arms: tuple[str, ...], use_cpu: bo
     from accelerate import PartialState
     from peft import PeftModel
 
+    from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
+
     model.to(PartialState(cpu=use_cpu).device)
     try:
         tuned = PeftModel.from_pretrained(model, folder / PLACES[arms[0]], adapter_name=arms[0])

@@ -57,12 +57,24 @@ class ModelArguments:
     dtype: str = field(
         default="auto", metadata={"help": "Base weights: auto, float32 or bfloat16 (frozen base only)."}
     )
+    method: str = field(default="lora", metadata={"help": "lora, dora, ia3 or houlsby; see docs/tuning_methods.md."})
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "all-linear, attention, or names of modules. None takes lora_target_modules."}
+    )
+    method_options: list[str] | None = field(
+        default=None, metadata={"help": "Other fields of the method's PEFT config, as in: bottleneck_size=32."}
+    )
     lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of the adapter, divided by its rank."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout before the adapter."})
     lora_target_modules: list[str] = field(
         default_factory=lambda: ["all-linear"], metadata={"help": "Modules to adapt, or all-linear."}
     )
+
+    def __post_init__(self) -> None:
+        for name in ("target_modules", "method_options", "lora_target_modules"):
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, [getattr(self, name)])
 
 
 def parse(argv: Sequence[str], prog: str, types: tuple[type, ...]) -> tuple:
@@ -127,7 +139,7 @@ def check_types(arguments: object) -> None:
             continue
         allowed = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
         number = float in allowed and isinstance(value, int) and not isinstance(value, bool)
-        right = type(value) in allowed or number or (name == "columns" and isinstance(value, dict))
+        right = type(value) in allowed or number or (name in ("columns", "method_options") and isinstance(value, dict))
         if list in allowed and isinstance(value, list) and name != "shots":
             right = all(isinstance(entry, str) for entry in value)
         if not right:

@@ -26,10 +26,11 @@ from ..facts.schema import replace_columns
 from ..models import choose_dtype, load_model
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
-from .arms import lora_config, train_arm
+from .arms import train_arm
 from .checks import check_arms, check_steps
 from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
 from .output import OutputFolder, print_results, write_outputs
+from .tuning import adapter_config, check_tuning
 
 logger = logging.getLogger(__name__)
 ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
@@ -60,7 +61,8 @@ class RunArguments(FactsArguments, ModelArguments):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        FactsArguments.__post_init__(self)
+        ModelArguments.__post_init__(self)
         if isinstance(self.threads, int) and not 1 <= self.threads <= MOST_THREADS:
             raise ValueError(f"`threads` must be from 1 to {MOST_THREADS}, but {self.threads} was passed")
         if self.resume and self.overwrite:
@@ -95,6 +97,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
         torch.set_num_threads(args.threads)
     started = time.perf_counter()
     check_arms(training_args)
+    check_tuning(args)
     facts, check = read_fact_sets(args)
     if args.known_labels and len(facts) < 2:
         raise ValueError(
@@ -123,9 +126,8 @@ def _teach(
     model.to(training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
     table = EmbeddingTable.from_model(model)
-    model = get_peft_model(
-        model, lora_config(args)
-    ).unload()  # an impossible adapter is refused before anything starts
+    config = adapter_config(model, args)
+    model = get_peft_model(model, config).unload()  # an impossible adapter is refused before anything starts
     on_first(folder.start)
 
     def evaluate(current: torch.nn.Module, noise_floor: bool = False) -> Evaluation:

@@ -25,6 +25,7 @@ TITLES = {
     "locality_noise_floor": "Locality, noise floor",
     "next_token_kl": "Next-token KL",
 }
+ADAPTERS = {"lora": "LoRA", "adalora": "AdaLoRA", "dora": "DoRA", "ia3": "(IA)³", "houlsby": "Houlsby"}
 # Metric -> (scale, unit, decimals of the value, of its interval); None: as the caller says.
 FORMATS = {
     "relative_deviation": (1, "", 2, 2),
@@ -49,6 +50,18 @@ def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1)
     low, high = (scale * bound for bound in score["ci95"] or (0, 0))
     interval = f" [{low:.{second}f}, {high:.{second}f}]" if low < high else ""
     return f"{scale * score['value']:.{first}f}{unit}{interval}"
+
+
+def describe_adapter(config: Mapping[str, object]) -> str:
+    """`LoRA, rank 8, alpha 16 on all-linear`; a dash where the config does not say."""
+    method = config.get("method", "lora" if "lora_r" in config else None)
+    parts = [ADAPTERS.get(str(method), "–")]
+    if method in ("lora", "adalora", "dora"):
+        parts += [f"rank {config['lora_r']}", f"alpha {config.get('lora_alpha')}"]
+    options = config.get("method_options") or []
+    parts += [f"{name}={value}" for name, value in options.items()] if isinstance(options, dict) else options
+    modules = config.get("target_modules") or config.get("lora_target_modules") or ["–"]
+    return f"{', '.join(parts)} on {modules if isinstance(modules, str) else ', '.join(modules)}"
 
 
 def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:
@@ -92,11 +105,12 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         for metric, score in summary.runs["weighted"].items()
         if score["value"] is not None and metric in METRICS
     ]
+    method = summary.config.get("method", "lora")
     data = ModelCardData(
         base_model=base_model,
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=["semantic-trainer", "knowledge-editing", "lora"],
+        tags=["semantic-trainer", "knowledge-editing", method],
         model_name=name,
         eval_results=results,
     )
@@ -109,6 +123,8 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         shares=[f"{k.replace('_', ' ')} {100 * v:.1f} %" for k, v in summary.distances["shares"].items()],
         base_model=base_model or Path(summary.config["model"]).name,
         note=note,
+        method=method,
+        adapter=ADAPTERS.get(method, method),
         summary=summary,
         rows=result_rows(summary),
         protocol=protocol,

@@ -15,7 +15,7 @@ from ..evaluation.evaluator import METRICS
 from ..evaluation.statistics import score
 from ..evaluation.table import BESIDE
 from .explanations import CAPTIONS, MEANINGS
-from .model_card import FORMATS, TITLES, format_score, render, source_names
+from .model_card import FORMATS, TITLES, describe_adapter, format_score, render, source_names
 from .page_data import page_data, to_island
 from .summary import RUNS, RunSummary
 from .verdict import create_verdict, paired_differences
@@ -77,12 +77,10 @@ def model_name(summary: RunSummary) -> str:
 def about(summary: RunSummary) -> list[tuple[str, str]]:
     """What was run, as pairs of name and value; what the config does not say is a dash."""
     config = summary.config
-    modules = config.get("lora_target_modules") or ["–"]
-    adapter = f"LoRA, rank {config['lora_r']}, alpha {config.get('lora_alpha')}" if "lora_r" in config else "–"
     shots = len(config.get("shots") or ())
     return [
         ("Model", model_name(summary)),
-        ("Adapter", f"{adapter} on {', '.join(modules) if isinstance(modules, list) else modules}"),
+        ("Adapter", describe_adapter(config)),
         ("Facts", f"{summary.facts['taught']} from {', '.join(source_names(summary))}"),
         ("Prompt format", f"{config.get('prompt_format', '–')} with {shots} shots"),
         ("Base weights", str(config.get("dtype", "–"))),

@@ -1,0 +1,63 @@
+"""From a run's options to the PEFT config of its method."""
+
+from dataclasses import fields
+
+import yaml
+from peft import PeftConfig
+from torch import nn
+
+from ..tuners.methods import LOW_RANK, check_method, method_config
+from .options import ModelArguments
+
+NOT_IN_RUN = {
+    "adalora": "PEFT leaves its pruning to the training loop, and `run` does not do it yet",
+    "full": "`run` keeps the base beside its adapters, and would train it away",
+}
+OWN_OPTIONS = {"r": "lora_r", "target_r": "lora_r", **{n: n for n in ("lora_alpha", "lora_dropout", "target_modules")}}
+
+
+def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[str, object]:
+    """`["bottleneck_size=32"]` -> `{"bottleneck_size": 32}`; the values are read as YAML.
+
+    Raises:
+        ValueError: an entry is not of the form NAME=VALUE, or is another option of `run`.
+    """
+    if not isinstance(options, dict):
+        wrong = [entry for entry in options or () if "=" not in entry]
+        if wrong:
+            raise ValueError(f"`method_options` entries look like bottleneck_size=32, but {wrong[0]!r} was passed")
+        pairs = [entry.split("=", 1) for entry in options or ()]
+        try:
+            options = {name: yaml.safe_load(value) for name, value in pairs}
+        except yaml.YAMLError as error:
+            raise ValueError(f"`method_options` holds a value that is no YAML: {error}") from error
+    for name in options:
+        if name in OWN_OPTIONS:
+            raise ValueError(f"`method_options` names {name!r}. Give --{OWN_OPTIONS[name]} instead.")
+    return options
+
+
+def check_tuning(args: ModelArguments) -> None:
+    """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
+    check_method(args.method, parse_method_options(args.method_options))
+    if args.method in NOT_IN_RUN:
+        raise ValueError(f"`method` {args.method!r} is not available here: {NOT_IN_RUN[args.method]}.")
+    defaults = ModelArguments()
+    changed = [f.name for f in fields(ModelArguments) if getattr(args, f.name) != getattr(defaults, f.name)]
+    if "target_modules" in changed and "lora_target_modules" in changed:
+        raise ValueError("`target_modules` and `lora_target_modules` say the same. Leave the second one out.")
+    idle = [name for name in changed if name.startswith("lora_") and args.method not in LOW_RANK]
+    if idle:
+        instead = "`target_modules`" if idle == ["lora_target_modules"] else "`method_options`, as in: dropout=0.1"
+        raise ValueError(f"`{idle[0]}` has no effect on {args.method}. Leave it out, or use {instead}.")
+
+
+def adapter_config(model: nn.Module, args: ModelArguments) -> PeftConfig | None:
+    """The method's config for this model; see `method_config`."""
+    modules = args.target_modules if args.target_modules is not None else args.lora_target_modules
+    modules = modules[0] if len(modules) == 1 else modules
+    low_rank = args.method in LOW_RANK
+    more = {"lora_dropout": args.lora_dropout} if low_rank else {}
+    more |= parse_method_options(args.method_options)
+    r, alpha = (args.lora_r, args.lora_alpha) if low_rank else (None, None)
+    return method_config(model, args.method, modules, r, alpha, **more)
