@@ -101,12 +101,28 @@ def arguments(out: Path, world_size: int, **options: object) -> SemanticTraining
     return SemanticTrainingArguments(str(out), **{**fixed, **options})
 
 
-def gradients(out: Path, world_size: int, n: int, accumulation: int, collator: object = None) -> dict:
-    """Two shuffled epochs."""
-    recorder = Recorder()
-    args = arguments(out, world_size, gamma=2.0, gradient_accumulation_steps=accumulation, num_train_epochs=2)
+def gradients(
+    out: Path, world_size: int, n: int, accumulation: int, collator: object = None, batching: str | None = None
+) -> dict:
+    """Two shuffled epochs, of tokenised rows or, where a batching is named, of facts."""
+    recorder, data = Recorder(), rows(n)
+    options = {"gamma": 2.0, "gradient_accumulation_steps": accumulation, "num_train_epochs": 2}
+    if batching:
+        data = facts().select(range(n)).add_column("distance", [0.1 * i for i in range(n)])
+        options |= {"batching": batching, "prompt_format": "question_answer", "per_device_train_batch_size": 4}
+        options["per_device_train_batch_size"] //= world_size
+    args = arguments(out, world_size, **options)
     model = with_lora(tiny_llama(0.1), initialised=False)
-    trainer = SemanticWeightedTrainer(model, args, collator, train_dataset=rows(n), callbacks=[recorder])
+    trainer = SemanticWeightedTrainer(
+        model,
+        args,
+        collator,
+        train_dataset=data,
+        processing_class=TOKENIZER if batching else None,
+        callbacks=[recorder],
+    )
+    shared = "segment_ids" in next(iter(trainer.get_train_dataloader()))
+    assert shared == (batching == "shared_prefix")
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     wrapped = trainer.model_wrapped
@@ -191,6 +207,7 @@ def sharded(out: Path, world_size: int, rank: int) -> dict:
 def run_all(out: Path, rank: int, world_size: int) -> dict:
     results = {f"gradients-{n}-{steps}": gradients(out, world_size, n, steps) for n, steps in GEOMETRIES}
     results["own collator"] = gradients(out, world_size, 7, 2, LabelsFromIds())
+    results["shared"] = gradients(out, world_size, 9, 2, batching="shared_prefix")
     results["evaluation"] = evaluation(out, world_size)
     results["preparation"] = preparation(out, world_size)
     results["unbroken"] = resumed(out, world_size, None)

@@ -67,6 +67,11 @@ def test_fillers_count_nothing_whatever_the_collator_makes_of_them(apart: Callab
     assert apart(jobs.gradients(tmp_path, 1, 7, 2, jobs.LabelsFromIds()), "own collator") <= TOLERANCE
 
 
+@pytest.mark.parametrize("batching", ["padded", "shared_prefix"])
+def test_shared_prefix_rows_of_two_processes_are_one_processs(batching: str, apart: Callable, tmp_path: Path) -> None:
+    assert apart(jobs.gradients(tmp_path, 1, 9, 2, batching=batching), "shared") <= TOLERANCE
+
+
 def test_ddp_does_not_search_a_peft_model_for_unused_parameters(two: list[dict]) -> None:
     assert two[0]["gradients-7-1"]["searches"] is False
 
