@@ -44,9 +44,9 @@ class Layout:
         device = next(model.parameters()).device
         if shared:
             rows = shared_prefix_rows(input_ids, labels, pad_token_id)
-            keep = predicting_positions(rows.labels)
+            keep = rows.shift_labels != IGNORED
             inputs, examples = model_inputs(rows, model), rows.segment_ids[keep] - 1
-            targets = predicted_tokens(rows.labels, keep)
+            targets = rows.shift_labels[keep]
         else:
             ids = [torch.tensor(row) for row in input_ids]
             padded = pad_sequence([torch.tensor(row) for row in labels], True, IGNORED)

@@ -8,7 +8,7 @@ import logging
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from .positions import IGNORED, forward_parameters, has_virtual_tokens, keeps_positions, predicting_positions
+from .positions import IGNORED, forward_parameters, has_virtual_tokens, keeps_positions
 from .shared_prefix import model_inputs, shared_prefix_rows
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def largest_error(model: torch.nn.Module) -> float:
     examples = [head + tokens(n) for n in (3, 6, 4, 2)]
     labels = [[IGNORED] * (len(ids) - 1) + ids[-1:] for ids in examples]
     rows = shared_prefix_rows(examples, labels, row_tokens=16)
-    keep = predicting_positions(rows.labels)
+    keep = rows.shift_labels != IGNORED
     inputs = model_inputs(rows, model)
     if keeps_positions(model):
         together = model(**inputs, logits_to_keep=keep).logits

@@ -19,14 +19,15 @@ class SharedPrefixRows:
         input_ids: (R, T) the head, then examples without it, then padding.
         position_ids: (R, T) restarting behind the head in every example, as if it stood alone.
         segment_ids: (R, T) 0 in the head, `i + 1` in example i, -1 in the padding.
-        labels: (R, T) -100 where nothing is to be predicted. The first token of an example never is: the head is
-            shorter than every prompt, so that each target's predecessor lies in its own example.
+        shift_labels: (R, T) the token behind each position, -100 where none is to be predicted. The head is shorter
+            than every prompt, so that each target's predecessor lies in its own example; an example's last token
+            precedes nothing, and is left out.
     """
 
     input_ids: torch.Tensor
     position_ids: torch.Tensor
     segment_ids: torch.Tensor
-    labels: torch.Tensor
+    shift_labels: torch.Tensor
 
 
 def common_head(prompts: Sequence[Sequence[int]]) -> int:
@@ -75,14 +76,18 @@ def shared_prefix_rows(
 
     Args:
         input_ids: B lists of token ids, prompt and target; at least one.
-        labels: B lists as long, -100 over the prompt.
+        labels: B lists as long, -100 over the prompt; at least two tokens an example.
 
     Example:
         >>> rows = shared_prefix_rows([[7, 8, 1, 2], [7, 8, 3, 4]], [[-100, -100, -100, 2], [-100, -100, -100, 4]])
         >>> rows.input_ids.tolist(), rows.position_ids.tolist(), rows.segment_ids.tolist()
-        ([[7, 8, 1, 2, 3, 4]], [[0, 1, 2, 3, 2, 3]], [[0, 0, 1, 1, 2, 2]])
+        ([[7, 8, 1, 3]], [[0, 1, 2, 2]], [[0, 0, 1, 2]])
+        >>> rows.shift_labels.tolist()
+        [[-100, -100, 2, 4]]
     """
-    head = common_head([ids[: prompt_length(row)] for ids, row in zip(input_ids, labels, strict=True)])
+    lengths = map(prompt_length, labels)
+    input_ids, labels = [ids[:-1] for ids in input_ids], [row[1:] for row in labels]
+    head = common_head([ids[:n] for ids, n in zip(input_ids, lengths, strict=True)])
     room = max(row_tokens - head, head, 1)
     rows = deal([len(ids) - head for ids in input_ids], room)
     length = head + max(sum(len(input_ids[i]) - head for i in row) for row in rows)
@@ -92,9 +97,9 @@ def shared_prefix_rows(
             "input_ids": [*input_ids[row[0]][:head], *(token for i in row for token in input_ids[i][head:])],
             "position_ids": [*range(head), *(k for i in row for k in range(head, len(input_ids[i])))],
             "segment_ids": [HEAD] * head + [i + 1 for i in row for _ in input_ids[i][head:]],
-            "labels": [IGNORED] * head + [label for i in row for label in labels[i][head:]],
+            "shift_labels": [IGNORED] * head + [label for i in row for label in labels[i][head:]],
         }
-        fill = {"input_ids": pad_token_id, "position_ids": 0, "segment_ids": PADDING, "labels": IGNORED}
+        fill = {"input_ids": pad_token_id, "position_ids": 0, "segment_ids": PADDING, "shift_labels": IGNORED}
         for name, values in parts.items():
             out[name].append(values + [fill[name]] * (length - len(values)))
     return SharedPrefixRows(**{name: torch.tensor(values) for name, values in out.items()})

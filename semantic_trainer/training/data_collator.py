@@ -102,8 +102,8 @@ class SharedPrefixCollator:
         >>> features = [{"input_ids": [7, i], "labels": [-100, i], "weight": 1.5} for i in (1, 2)]
         >>> features = [{**f, "input_ids": [8, *f["input_ids"]], "labels": [-100, *f["labels"]]} for f in features]
         >>> batch = SharedPrefixCollator()(features)
-        >>> batch["input_ids"].tolist(), batch["segment_ids"].tolist(), batch["weight"].tolist()
-        ([[8, 7, 1, 7, 2]], [[0, 1, 1, 2, 2]], [1.5, 1.5])
+        >>> batch["input_ids"].tolist(), batch["shift_labels"].tolist(), batch["weight"].tolist()
+        ([[8, 7, 7]], [[-100, 1, 2]], [1.5, 1.5])
     """
 
     pad_token_id: int = 0
@@ -118,4 +118,4 @@ class SharedPrefixCollator:
             real, labels = features[:1], [[IGNORED] * len(features[0]["labels"])]
         rows = shared_prefix_rows([f["input_ids"] for f in real], labels, self.pad_token_id, self.row_tokens)
         weights = torch.tensor([f[WEIGHT] for f in real], dtype=torch.float32)
-        return {**vars(rows), WEIGHT: weights.clamp(min=0.0)}
+        return {**vars(rows), "labels": rows.shift_labels, WEIGHT: weights.clamp(min=0.0)}  # Trainer counts `labels`

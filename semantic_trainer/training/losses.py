@@ -3,38 +3,28 @@
 import torch
 import torch.nn.functional as F
 
-from ..batching.positions import predicted_tokens
-
 
 def weighted_nll_sum(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    keep: torch.Tensor,
-    weights: torch.Tensor,
-    examples: torch.Tensor | None = None,
+    logits: torch.Tensor, targets: torch.Tensor, examples: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
     """`sum_i w_i sum_t nll_it` over the target tokens of a batch (Eq. 5 before its division by the token count).
 
     Args:
-        logits: (n, V) at the kept positions, row by row, or (B, T, V) at all positions.
-        labels: (B, T), -100 where nothing is to be predicted.
-        keep: (B, T) bool, `predicting_positions(labels)`, n of them true.
+        logits: (n, V) at the positions that predict a target.
+        targets: (n,) the predicted tokens.
+        examples: (n,) which example each of them belongs to.
         weights: (B,) one an example.
-        examples: (n,) which example each kept position belongs to; `None` where every row is one.
 
     Returns:
         Scalar in float32, in nats.
 
     Example:
-        >>> labels = torch.tensor([[-100, 1, 0]])
-        >>> weighted_nll_sum(torch.zeros(1, 3, 2), labels, predicting_positions(labels), torch.tensor([2.0]))
+        >>> targets, examples = torch.tensor([1, 0]), torch.tensor([0, 0])
+        >>> weighted_nll_sum(torch.zeros(2, 2), targets, examples, torch.tensor([2.0]))
         tensor(2.7726)
     """
-    if logits.ndim == 3:
-        logits = logits[keep]  # (n, V)
-    targets = predicted_tokens(labels, keep)  # (n,)
     nll = F.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")  # (n,)
-    return weighted_sum(nll, keep.nonzero()[:, 0] if examples is None else examples, weights)
+    return weighted_sum(nll, examples, weights)
 
 
 def weighted_sum(nll: torch.Tensor, examples: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

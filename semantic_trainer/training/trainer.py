@@ -8,6 +8,7 @@ from transformers import Trainer, TrainingArguments
 
 from ..batching.chunked_head import LOGITS_AT_ONCE, chunked_head, is_plain_head, output_head
 from ..batching.positions import (
+    IGNORED,
     forward_parameters,
     keeps_positions,
     left_padded_positions,
@@ -96,6 +97,7 @@ class SemanticWeightedTrainer(Trainer):
             warn_about_lost_losses(self.model)
         warn_about_half_precision(self.model, args)
         self._plain_head: bool | None = None  # not tried yet
+        self._unwrapped_from = None, None
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -143,28 +145,37 @@ class SemanticWeightedTrainer(Trainer):
                 "the batch has no `weight`: something removed the column between dataset and loss. Return it from "
                 "get_train_dataloader, or leave the trainer's own data_collator in place."
             )
-        labels = inputs.pop("labels")
-        keep = predicting_positions(labels)
-        segments = inputs.pop("segment_ids", None)
-        if segments is not None:
-            inputs = model_inputs({**inputs, "segment_ids": segments}, self.accelerator.unwrap_model(self.model))
-        examples = keep.nonzero()[:, 0] if segments is None else segments[keep] - 1
-        if return_outputs or not self._in_chunks(int(keep.sum())):
+        labels, shifted, segments = (inputs.pop(name, None) for name in ("labels", "shift_labels", "segment_ids"))
+        if segments is None:
+            keep = predicting_positions(labels)
+            targets, examples = predicted_tokens(labels, keep), keep.nonzero()[:, 0]
+        else:
+            inputs = model_inputs({**inputs, "segment_ids": segments}, self._unwrapped)
+            keep = shifted != IGNORED
+            targets, examples = shifted[keep], segments[keep] - 1
+        if return_outputs or not self._in_chunks(len(targets)):
             outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
             logits = outputs.logits
             if logits.ndim == 3:
-                logits = logits[:, -labels.shape[1] :]  # prompt tuning puts virtual tokens in front
-            total = weighted_nll_sum(logits, labels, keep, weights, examples)
+                logits = logits[:, -keep.shape[1] :][keep]  # prompt tuning puts virtual tokens in front
+            total = weighted_nll_sum(logits, targets, examples, weights)
         else:
-            with chunked_head(output_head(self.model), predicted_tokens(labels, keep)):
+            with chunked_head(output_head(self._unwrapped), targets):
                 nll = model(**self._forward_inputs(inputs, keep)).logits[:, 0]
             total = weighted_sum(nll, examples, weights)
         loss = self._scale(total, keep, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
+    @property
+    def _unwrapped(self) -> torch.nn.Module:
+        """The model itself. Unwrapping walks through every module, which at each step would cost a few per cent."""
+        if self._unwrapped_from[0] is not self.model:
+            self._unwrapped_from = self.model, self.accelerator.unwrap_model(self.model)
+        return self._unwrapped_from[1]
+
     def _in_chunks(self, positions: int) -> bool:
         """Whether so many positions' logits are too large to be there at once, and can be made chunk by chunk."""
-        model = self.accelerator.unwrap_model(self.model)
+        model = self._unwrapped
         vocabulary = getattr(model.config.get_text_config(), "vocab_size", 0)
         if positions * vocabulary <= LOGITS_AT_ONCE or not keeps_positions(model):
             return False
@@ -175,7 +186,7 @@ class SemanticWeightedTrainer(Trainer):
 
     def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:
         """Inputs of the one forward pass: position ids for left padding, logits only at the kept positions."""
-        model = self.accelerator.unwrap_model(self.model)
+        model = self._unwrapped
         mask = inputs.get("attention_mask")
         if mask is not None and "position_ids" not in inputs:
             positions = left_padded_positions(mask)

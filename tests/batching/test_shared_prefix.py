@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semantic_trainer.batching.positions import predicting_positions
 from semantic_trainer.batching.probe import unsuited
 from semantic_trainer.batching.shared_prefix import (
     common_head,
@@ -71,12 +70,12 @@ def test_every_token_sees_what_it_would_see_alone(batch: tuple, row_tokens: int)
                 assert position == len(context) - 1
                 assert rows.position_ids[r, seen].tolist() == list(range(len(context)))
                 assert context == ids[segment - 1][: len(context)]
-                found.setdefault(segment - 1, []).append((position, int(rows.labels[r, t])))
+                found.setdefault(segment - 1, []).append((position, int(rows.shift_labels[r, t])))
     head = common_head([row[: len(row) - sum(x != -100 for x in y)] for row, y in zip(ids, labels, strict=True)])
     for i, places in found.items():
-        assert places == list(enumerate(labels[i]))[head:]
+        assert places == list(enumerate(labels[i][1:]))[head:]
     assert sorted(found) == list(range(len(ids)))
-    assert int((rows.labels != -100).sum()) == sum(label != -100 for row in labels for label in row)
+    assert int((rows.shift_labels != -100).sum()) == sum(label != -100 for row in labels for label in row)
 
 
 def one_by_one(model: torch.nn.Module, ids: list, labels: list, weights: list[float]) -> torch.Tensor:
@@ -101,10 +100,10 @@ def test_losses_and_gradients_are_those_of_one_example_a_row(name: str, batch: t
     ids, labels = batch
     model, weights = MODELS[name], [1.0 + 0.5 * i for i in range(len(ids))]
     rows = shared_prefix_rows(ids, labels, 0, row_tokens)
-    keep = predicting_positions(rows.labels)
+    keep = rows.shift_labels != -100
     logits = model(**model_inputs(rows, model), logits_to_keep=keep).logits
     examples = rows.segment_ids[keep] - 1
-    together = weighted_nll_sum(logits, rows.labels, keep, torch.tensor(weights), examples)
+    together = weighted_nll_sum(logits, rows.shift_labels[keep], examples, torch.tensor(weights))
     alone = one_by_one(model, ids, labels, weights)
     assert abs(together.item() - alone.item()) <= 1e-6 * abs(alone.item()) + 1e-6
     expected, found = gradients(model, alone), gradients(model, together)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from datasets import Dataset
 
-from semantic_trainer.batching.positions import predicting_positions
+from semantic_trainer.batching.positions import predicted_tokens, predicting_positions
 from semantic_trainer.training.data_collator import FactCollator
 from semantic_trainer.training.losses import weighted_nll_sum
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
@@ -99,7 +99,8 @@ def test_answer_only_logits_equal_full_logits(model: torch.nn.Module, rows: Call
         kept = model(**batch, logits_to_keep=keep).logits
     assert kept.shape == (int(keep.sum()), full.shape[-1])
     torch.testing.assert_close(kept, full[keep], rtol=0, atol=1e-6)
-    losses = [weighted_nll_sum(logits, labels, keep, weights) for logits in (full, kept)]
+    targets, examples = predicted_tokens(labels, keep), keep.nonzero()[:, 0]
+    losses = [weighted_nll_sum(logits, targets, examples, weights) for logits in (full[keep], kept)]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
 
 

@@ -7,7 +7,7 @@ import torch
 from transformers import DataCollatorForSeq2Seq, default_data_collator
 
 from semantic_trainer import tokenize_facts
-from semantic_trainer.training.data_collator import FactCollator, WeightedCollator
+from semantic_trainer.training.data_collator import FILLER, FactCollator, SharedPrefixCollator, WeightedCollator
 
 FEATURES = [{"input_ids": [5, 6, 2], "labels": [-100, 6, 2]}, {"input_ids": [5], "labels": [5]}]
 
@@ -82,3 +82,18 @@ def test_the_inner_collator_never_sees_the_weight() -> None:
 def test_rows_without_a_weight_pass_through() -> None:
     assert "weight" not in WeightedCollator(FactCollator())(FEATURES)
     assert WeightedCollator(lambda rows: {"n": len(rows)})([(1, 2), (3, 4)]) == {"n": 2}
+
+
+def test_a_batch_of_fillers_keeps_one_row_without_targets() -> None:
+    features = [{"input_ids": [7, 8, 9], "labels": [-100, 8, 9], "weight": FILLER}] * 2
+    batch = SharedPrefixCollator()(features)
+    assert batch["input_ids"].tolist() == [[7, 8]]
+    assert (batch["shift_labels"] == -100).all()
+    assert batch["weight"].tolist() == [0.0]
+    mixed = SharedPrefixCollator()([*features, {**features[0], "weight": 2.0}])
+    assert (mixed["input_ids"].shape, mixed["weight"].tolist()) == ((1, 2), [2.0])
+
+
+def test_rows_without_a_weight_are_padded() -> None:
+    features = [{"input_ids": [7, 8, 9], "labels": [-100, 8, 9]}, {"input_ids": [7, 8], "labels": [-100, 8]}]
+    assert SharedPrefixCollator()(features)["labels"].tolist() == [[-100, 8, 9], [-100, 8, -100]]
