@@ -40,8 +40,8 @@ class Endpoint:
         concurrency: requests in flight; default 16.
         retries: times a request is sent again after 429, 5xx, a timeout or a cut connection; default 5. Waits double
             from half a second, or are what `Retry-After` says.
-        timeout: seconds without a byte after which a request is sent again; default 600. Few servers notice that nobody
-            waits any more, so a short timeout at a slow server adds to its queue; rather lower `concurrency`.
+        timeout: seconds without a byte after which a request is sent again; default 600. Few servers notice that
+            nobody waits any more, so a short timeout at a slow server adds to its queue; rather lower `concurrency`.
         api_key: sent as a bearer token; default `$OPENAI_API_KEY`.
         stored_as: what answers are kept under in place of name and URL, such as a commit, so that they are found again
             when the model is served at another address. A server does not say which weights it holds: after changing
