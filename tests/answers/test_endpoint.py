@@ -2,7 +2,10 @@
 
 import copy
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -194,6 +197,37 @@ def test_ctrl_c_keeps_what_is_in_flight(
     server.bodies = []
     assert len(ask()) == 12
     assert set(server.prompts()) == set(map(FORM.prompt_text, PROMPTS)) - asked
+
+
+@pytest.mark.slow
+def test_a_killed_call_goes_on_where_it_stopped(
+    server: CompletionServer, ask: Callable, tokenizer: PreTrainedTokenizerFast, cache: Path, tmp_path: Path
+) -> None:
+    """SIGKILL while the server holds the ninth request back: what was on disk is not asked again."""
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "call.py").write_text(
+        "import sys; from transformers import AutoTokenizer; from semantic_trainer import Endpoint, PromptFormat\n"
+        "from semantic_trainer.answers import answer_prompts, asking; asking.KEEP_EVERY = 0.01\n"
+        "form = PromptFormat.question_answer([('Who wrote Emma?', 'Jane Austen')])\n"
+        "endpoint = Endpoint(sys.argv[2], 'facts', concurrency=2)\n"
+        "answer_prompts(endpoint, AutoTokenizer.from_pretrained(sys.argv[1]), sys.argv[3:], form)\n"
+    )
+    held = threading.Event()
+    server.gate = lambda: held.wait(60) if len(server.bodies) >= 9 else None
+    command = [sys.executable, tmp_path / "call.py", tmp_path / "tokenizer", server.url, *PROMPTS]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    child = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
+    try:
+        while len(kept := list((cache / "answers").rglob("chunk-*"))) < 4 or len(server.bodies) < 9:
+            assert child.poll() is None
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.wait()
+        held.set()
+    server.gate, server.bodies = lambda: None, []
+    assert [answer.text for answer in ask().values()] == [f"City {i}" for i in range(12)]
+    assert len(server.bodies) <= 12 - len(kept)
 
 
 def test_a_server_that_is_not_there(ask: Callable) -> None:
