@@ -1,4 +1,4 @@
-"""`transformers serve` with SmolLM2-135M in float32 on the loopback interface, against the same model answering here."""
+"""`transformers serve` with SmolLM2-135M in float32 on the loopback interface, beside the model in this process."""
 
 import os
 import socket
@@ -75,7 +75,7 @@ def smollm2(folder: str) -> tuple:
 def test_its_answers_are_the_local_ones(
     kind: str, api: str, most: int, url: str, folder: str, smollm2: tuple, tmp_path: Path
 ) -> None:
-    """20 facts. Where EOS is the last token allowed, the server says "length", so that it counts as truncated there."""
+    """20 facts. Where EOS is the last token allowed, the server says "length", and the answer counts as truncated."""
     model, tokenizer = smollm2
     form = PromptFormat.question_answer(SHOTS)
     if kind == "chat":
