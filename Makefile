@@ -41,7 +41,7 @@ docs-sample: $(STAMP)  ## print 30 built-in facts at random into docs/builtin_fa
 	$(BIN)/python docs/sample_facts.py
 
 bench: $(STAMP)  ## run the benchmarks
-	$(BIN)/python benchmarks/distance.py
+	$(BIN)/python benchmarks/distances.py --out results/distances.json
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/metrics.py
 

@@ -15,6 +15,7 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "EmbeddingTable": "distance.embedding",
+    "Endpoint": "answers",
     "EvaluateFactsCallback": "evaluation.callback",
     "Evaluation": "evaluation.evaluator",
     "HoulsbyConfig": "tuners",
@@ -48,6 +49,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from .answers import Endpoint as Endpoint
     from .answers import add_old_answers as add_old_answers
     from .answers.known import add_known_labels as add_known_labels
     from .distance.embedding import EmbeddingTable as EmbeddingTable

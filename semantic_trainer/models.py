@@ -104,12 +104,19 @@ def load_model(model: str, dtype: torch.dtype, revision: str | None = None) -> t
     Raises:
         OSError: there is no such model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     with local_main_first():
-        source = resolve_model(model)
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
-        loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, revision=revision)
+        tokenizer = load_tokenizer(model, revision)
+        loaded = AutoModelForCausalLM.from_pretrained(resolve_model(model), dtype=dtype, revision=revision)
+    return loaded, tokenizer
+
+
+def load_tokenizer(model: str, revision: str | None = None) -> object:
+    """The tokenizer alone, of a Hub id, a local folder or the embedded default; pad falls back to EOS."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model), revision=revision)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return loaded, tokenizer
+    return tokenizer

@@ -13,6 +13,7 @@ from ..distribution import gather, is_first, local_main_first, on_first, world
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
 from .decoding import GenerationSettings, answering, greedy_answers
+from .endpoint import Endpoint, answer_from_endpoint
 from .reading import Answer, end_ids
 from .store import AnswerStore, model_key, tokenizer_key
 
@@ -83,7 +84,7 @@ def answer_prompts(
     Several processes (`torchrun`) share the batches, and every process gets every answer; the first one keeps them.
 
     Args:
-        model: a causal language model, a `PeftModel`, a local folder, or a Hub id.
+        model: a causal language model, a `PeftModel`, a local folder, a Hub id, or an `Endpoint`.
         prompts: texts without the prompt format; repeats are asked once.
         adapters: whether a `PeftModel` answers with its adapters on.
         store_dir: parent folder of the store; by default in the cache (`$SEMANTIC_TRAINER_CACHE`).
@@ -96,6 +97,11 @@ def answer_prompts(
     """
     check_tokenizer(processing_class)
     settings, loaded = settings or GenerationSettings(), model
+    if isinstance(model, Endpoint):
+        limit = settings.max_new_tokens
+        return answer_from_endpoint(
+            model, processing_class, prompts, prompt_format, limit, store_dir, description, keep and shuffle is None
+        )
     if isinstance(model, (str, Path)):
         loaded = _load(str(model)) if Path(model).exists() else None
     if loaded is not None:
@@ -179,7 +185,7 @@ def add_old_answers(
     Args:
         facts: dataset with the text column `prompt`.
         model: the base model, or a local folder; a `PeftModel` answers with its adapters off. A Hub id is loaded only
-            where answers are missing.
+            where answers are missing. An `Endpoint` is a server that is asked; `batch_size` and `dtype` are its own.
         prompt_format: `None` resolves `auto` from the prompts and the tokenizer.
         max_new_tokens: default 32 tokens, one number for a whole study; a warning where a target comes within 8 of it.
         batch_size: default 32 prompts; halved when memory runs out.

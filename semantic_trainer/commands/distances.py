@@ -2,19 +2,22 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from datasets import Dataset
+from transformers import AutoConfig
 
-from ..answers import add_old_answers
+from ..answers import Endpoint, add_old_answers
 from ..answers.decoding import context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
-from ..distribution import is_first
+from ..distribution import is_first, local_main_first
 from ..files import check_writable
-from ..models import choose_dtype, load_model
+from ..models import choose_dtype, load_model, load_tokenizer, resolve_model
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
@@ -27,9 +30,38 @@ logger = logging.getLogger(__name__)
 HARDEST = 10
 
 
+@dataclass
+class DistancesArguments(RunArguments):
+    """The options of `run`, so that one YAML serves both, and a server to ask in place of the model."""
+
+    endpoint: str | None = field(
+        default=None,
+        metadata={
+            "help": "Base URL of an OpenAI-compatible server of --model, such as http://localhost:8000/v1: it "
+            "answers; of the model only tokenizer and embedding table are read. Key: $OPENAI_API_KEY."
+        },
+    )
+    endpoint_model: str | None = field(
+        default=None, metadata={"help": "The model's name on the server; None takes the only one it offers."}
+    )
+    endpoint_concurrency: int = field(default=16, metadata={"help": "Requests in flight."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.server()  # a bad URL is refused before anything is read
+        if self.endpoint_model and not self.endpoint:
+            raise ValueError("`endpoint_model` is a name on a server: give its URL as `endpoint`, or leave it out.")
+
+    def server(self) -> Endpoint | None:
+        """The server to ask, if there is one."""
+        if self.endpoint is None:
+            return None
+        return Endpoint(self.endpoint, self.endpoint_model, concurrency=self.endpoint_concurrency)
+
+
 def main(argv: Sequence[str]) -> int:
-    """Parse, measure, print, draw. Takes the options of `run`, so that one YAML serves both."""
-    args, training_args = parse(argv, "distances", (RunArguments, SemanticTrainingArguments))
+    """Parse, measure, print, draw."""
+    args, training_args = parse(argv, "distances", (DistancesArguments, SemanticTrainingArguments))
     facts = measure(args, training_args)
     if not is_first():
         return 0
@@ -42,20 +74,35 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def measure(args: RunArguments, training_args: SemanticTrainingArguments) -> Dataset:
+def measure(args: DistancesArguments, training_args: SemanticTrainingArguments) -> Dataset:
     """The facts with old answers, distances and weights."""
     if args.threads:
         torch.set_num_threads(args.threads)
     check_arms(training_args)
     check_writable(Path(training_args.output_dir), "`output_dir`", "Choose another folder.")
     facts, _ = read_fact_sets(args)
-    model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
-    model.to(training_args.device)
-    form = resolve_format(facts, tokenizer, training_args, context_length(model))
-    table = EmbeddingTable.from_model(model)
+    model, tokenizer, table, limit = _asked(args, training_args)
+    form = resolve_format(facts, tokenizer, training_args, limit)
     size = training_args.answer_batch_size
     facts = add_old_answers(facts, model, tokenizer, form, training_args.max_new_tokens, size, ANSWER_DTYPE)
     return weigh(add_distances(facts, table, tokenizer, form), training_args)
+
+
+def _asked(
+    args: DistancesArguments, training_args: SemanticTrainingArguments
+) -> tuple[object, object, EmbeddingTable, int | None]:
+    """Who answers (a model or a server), its tokenizer, its embedding table, and its context length."""
+    server = args.server()
+    if server is None:
+        model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
+        model.to(training_args.device)
+        return model, tokenizer, EmbeddingTable.from_model(model), context_length(model)
+    with local_main_first():
+        source = resolve_model(args.model)
+        config = AutoConfig.from_pretrained(source, revision=args.revision)
+        table = EmbeddingTable.from_pretrained(source, args.revision)
+        tokenizer = load_tokenizer(args.model, args.revision)
+    return server, tokenizer, table, context_length(SimpleNamespace(config=config))
 
 
 def hardest(facts: Dataset, k: int = HARDEST) -> Dataset:

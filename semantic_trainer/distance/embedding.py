@@ -10,7 +10,14 @@ import torch
 from datasets import Dataset
 
 from ..facts.prompts import PromptFormat, as_prompt_format
-from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
+from ..facts.schema import (
+    ROWS_AT_A_TIME,
+    column_batches,
+    replace_columns,
+    require_columns,
+    require_dataset,
+    require_strings,
+)
 
 PAIRS_AT_A_TIME = 1024  # two float64 blocks of this many rows stay in the processor's cache
 
@@ -143,8 +150,20 @@ def semantic_distance(
         >>> semantic_distance(["Paris", ""], ["Paris", "Rome"], table, tokenizer)
         array([0., 1.])
     """
-    form = prompt_format or PromptFormat.question_answer()
-    texts = [PromptFormat.cut(text) for text in [*answers, *targets]]
+    if len(answers) != len(targets):
+        raise ValueError(f"`answers` and `targets` must pair up, but there are {len(answers)} and {len(targets)}")
+    form, out = prompt_format or PromptFormat.question_answer(), np.ones(len(answers))
+    for start in range(0, len(answers), ROWS_AT_A_TIME):
+        part = slice(start, start + ROWS_AT_A_TIME)
+        out[part] = _text_distances(answers[part], targets[part], table, processing_class, form)
+    return out
+
+
+def _text_distances(
+    answers: Sequence[str], targets: Sequence[str], table: EmbeddingTable, processing_class: object, form: PromptFormat
+) -> np.ndarray:
+    """Distances of as many pairs as are tokenised at once; equal texts are tokenised once."""
+    texts = [PromptFormat.cut(text) for text in chain(answers, targets)]
     unique = list(dict.fromkeys(texts))
     ids = dict(zip(unique, form.completion_ids(processing_class, unique), strict=True))
     rows = [ids[text] for text in texts]
@@ -155,6 +174,8 @@ def add_distances(
     facts: Dataset, table: EmbeddingTable, processing_class: object, prompt_format: PromptFormat | None = None
 ) -> Dataset:
     """Add `distance`: raw semantic distance from `old_answer` to `target`, float64 in [0, 2].
+
+    Columns are read a part at a time, so that a memory-mapped dataset of any length takes 8 bytes a row of memory.
 
     Raises:
         TypeError: `facts` is no `datasets.Dataset`.
@@ -167,7 +188,8 @@ def add_distances(
     require_columns(facts, ("target",) if prompt_format else ("prompt", "target"))
     require_strings(facts, ("target",))
     require_columns(facts, ("old_answer",), hint="Add it with add_old_answers(facts, model, processing_class).")
-    prompts = facts["prompt"][:] if "prompt" in facts.column_names else []
+    prompts = chain.from_iterable(column_batches(facts, "prompt")) if "prompt" in facts.column_names else ()
     form = as_prompt_format(prompt_format, prompts, processing_class)
-    values = semantic_distance(facts["old_answer"][:], facts["target"][:], table, processing_class, form)
-    return replace_columns(facts, {"distance": values})
+    pairs = zip(column_batches(facts, "old_answer"), column_batches(facts, "target"), strict=True)
+    parts = [semantic_distance(old, target, table, processing_class, form) for old, target in pairs]
+    return replace_columns(facts, {"distance": np.concatenate([np.ones(0), *parts])})

