@@ -10,12 +10,14 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import GenerationConfig
 
+from ..batching.shared_prefix import common_head
 from ..facts.prompts import PromptFormat, check_tokenizer
 from .decoder import Decoder
 from .drafts import PROBES
 from .reading import Answer
 
 logger = logging.getLogger(__name__)
+SPREAD = 1.25  # with drafts most rows end with the one pass, whose padding then costs more than one batch more
 HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
@@ -81,7 +83,7 @@ def greedy_answers(
     prompts: Sequence[str],
     prompt_format: PromptFormat,
     settings: GenerationSettings | None = None,
-    batch_size: int = 32,
+    batch_size: int = 64,
     rank: int = 0,
     world_size: int = 1,
     shuffle: int | None = None,
@@ -114,14 +116,19 @@ def greedy_answers(
     ids = dict(zip(unique, prompt_format.prompt_ids(processing_class, unique), strict=True))
     check_context(model, ids, settings.max_new_tokens)
     expected = draft_ids(processing_class, prompt_format, {p: (drafts or {}).get(p, "") for p in unique})
-    unique.sort(key=lambda prompt: len(ids[prompt]) + len(expected[prompt]))
+    probes = prompt_format.prompt_ids(processing_class, PROBES)
+    head = common_head([*probes, *ids.values()])
+    lengths = {prompt: len(ids[prompt]) - head + len(expected[prompt]) for prompt in unique}
+    unique.sort(key=lengths.__getitem__)
     if shuffle is not None:
         random.Random(shuffle).shuffle(unique)
+    alike = SPREAD if drafts and shuffle is None else None
+    batches = batches_of(unique, lengths, batch_size, alike)
     limit = settings.max_new_tokens
-    probes = prompt_format.prompt_ids(processing_class, PROBES)
     decoder, at_once = Decoder(model, processing_class, list(ids.values()), probes), batch_size
-    for start in range(rank * batch_size, len(unique) + rank * batch_size, world_size * batch_size):
-        batch = unique[start : start + batch_size]
+    rounds = -(-len(batches) // world_size)
+    for number in range(rank, rounds * world_size, world_size):
+        batch = batches[number] if number < len(batches) else []
         answers: list[Answer] = []
         # Entered for every batch: whoever consumes this generator may use the model between two of them.
         with answering(model, settings.dtype):
@@ -136,6 +143,27 @@ def greedy_answers(
                     logger.warning("out of memory while answering: going on with batches of %d", at_once)
         yield list(zip(batch, answers, strict=True))
     decoder.report()
+
+
+def batches_of(prompts: Sequence[str], lengths: Mapping[str, int], size: int, spread: float | None) -> list[list[str]]:
+    """Prompts cut into batches of at most `size`, in order.
+
+    Args:
+        spread: a batch of increasing lengths ends where one is so many times its first; `None` looks at no length.
+
+    Example:
+        >>> batches_of(["a", "b", "c"], {"a": 8, "b": 9, "c": 12}, 3, 1.25)
+        [['a', 'b'], ['c']]
+    """
+    batches: list[list[str]] = []
+    for prompt in prompts:
+        batch = batches[-1] if batches else None
+        long = batch and spread is not None and lengths[prompt] > spread * lengths[batch[0]]
+        if not batch or len(batch) == size or long:
+            batches.append([prompt])
+        else:
+            batch.append(prompt)
+    return batches
 
 
 def draft_ids(

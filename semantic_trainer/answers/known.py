@@ -76,7 +76,7 @@ def add_known_labels(
     shots: int = 4,
     draws: int = 10,
     max_new_tokens: int = 32,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "auto",
     store_dir: str | Path | None = None,
     seed: int = 42,

@@ -72,7 +72,7 @@ def answer_prompts(
     prompt_format: PromptFormat,
     settings: GenerationSettings | None = None,
     adapters: bool = False,
-    batch_size: int = 32,
+    batch_size: int = 64,
     store_dir: str | Path | None = None,
     description: str = "answers",
     keep: bool = True,
@@ -173,7 +173,7 @@ def add_old_answers(
     processing_class: object,
     prompt_format: PromptFormat | str | None = None,
     max_new_tokens: int = 32,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "auto",
     store_dir: str | Path | None = None,
 ) -> Dataset:
@@ -188,7 +188,7 @@ def add_old_answers(
             where answers are missing. An `Endpoint` is a server that is asked; `batch_size` and `dtype` are its own.
         prompt_format: `None` resolves `auto` from the prompts and the tokenizer.
         max_new_tokens: default 32 tokens, one number for a whole study; a warning where a target comes within 8 of it.
-        batch_size: default 32 prompts; halved when memory runs out.
+        batch_size: default 64 prompts; halved when memory runs out.
         dtype: `auto` (float32 on CPU, as loaded elsewhere), `float32` or `model`.
         store_dir: where answers are kept; by default `answers` under `$SEMANTIC_TRAINER_CACHE`.
 

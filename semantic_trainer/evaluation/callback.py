@@ -51,7 +51,7 @@ class EvaluateFactsCallback(TrainerCallback):
         every_n_steps: int | None = None,
         prompt_format: PromptFormat | str | None = None,
         max_new_tokens: int = 32,
-        batch_size: int = 32,
+        batch_size: int = 64,
         dtype: str = "auto",
         prefix: str = "eval",
     ) -> None:

@@ -103,7 +103,7 @@ def evaluate_facts(
     prompt_format: PromptFormat | str | None = None,
     table: EmbeddingTable | None = None,
     max_new_tokens: int = 32,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "auto",
     store_dir: str | Path | None = None,
     seed: int = 0,

@@ -56,7 +56,7 @@ def token_shares(
     prompts: Sequence[str],
     targets: Sequence[str],
     prompt_format: PromptFormat,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "float32",
 ) -> np.ndarray:
     """Teacher-forced share of target tokens that are the most likely ones, EOS not counted: (N,) in [0, 1].
@@ -84,7 +84,7 @@ def next_token_divergences(
     processing_class: object,
     prompts: Sequence[str],
     prompt_format: PromptFormat,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "float32",
 ) -> np.ndarray:
     """`KL(base || tuned)` of the first answer token's distribution, in nats: (N,) at least 0.

@@ -64,7 +64,7 @@ class SemanticTrainingArguments(TrainingArguments):
     max_new_tokens: int = field(
         default=32, metadata={"help": "Longest answer in tokens, one number for a whole study."}
     )
-    answer_batch_size: int = field(default=32, metadata={"help": "Prompts answered at a time."})
+    answer_batch_size: int = field(default=64, metadata={"help": "Prompts answered at a time."})
 
     def __post_init__(self) -> None:
         self.use_cpu = self.use_cpu or (world_size() > 1 and without_accelerator())
