@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from scipy.stats import binomtest
 
 from semantic_trainer import PromptFormat, load_facts
@@ -25,14 +26,23 @@ from semantic_trainer.report.summary import describe_environment
 SHOTS = ["How many sides does a triangle have? => Three", "What colour is a banana? => Yellow"]
 
 
+def products_in_float32(model: torch.nn.Module) -> None:
+    """Make linear layers multiply and add in float32 and round the sum, several times faster here than bfloat16."""
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            weight = layer.weight.detach().float()
+            bias = None if layer.bias is None else layer.bias.detach().float()
+            layer.forward = lambda x, weight=weight, bias=bias: F.linear(x.float(), weight, bias).to(x.dtype)
+
+
 def answers(
     model: object, tokenizer: object, prompts: list[str], form: PromptFormat, limit: int, seed: int | None, size: int
 ) -> tuple[dict[str, str], float]:
     """Cut answers by prompt, and the seconds they took."""
-    settings, start = GenerationSettings(limit, "model"), time.perf_counter()
+    settings, start = GenerationSettings(limit, "model"), time.process_time()
     found = greedy_answers(model, tokenizer, prompts, form, settings, size, shuffle=seed)
     texts = {prompt: answer.text for batch in found for prompt, answer in batch}
-    return texts, time.perf_counter() - start
+    return texts, time.process_time() - start
 
 
 def measure(factor: float, args: argparse.Namespace, model: object, tokenizer: object, prompts: list[str]) -> dict:
@@ -69,9 +79,12 @@ def main() -> None:
     parser.add_argument("--max_new_tokens", type=int, default=32)
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--factors", type=float, nargs="+", default=[0.0, decoder.NOISE_FACTOR])
+    parser.add_argument("--products_in_float32", action="store_true")
     parser.add_argument("--output")
     args = parser.parse_args()
     model, tokenizer = load_model("builtin:smollm2-135m-instruct", getattr(torch, args.dtype), None)
+    if args.products_in_float32:
+        products_in_float32(model)
     prompts = list(dict.fromkeys(load_facts(args.facts_file, on_conflict="drop")["prompt"]))[: args.facts]
     rows = [measure(factor, args, model, tokenizer, prompts) for factor in args.factors]
     for row in rows:
