@@ -9,7 +9,8 @@ import numpy as np
 from .objective import Moments
 from .remaining import Remaining
 
-SINGLY, MOST_AT_ONCE = 8, 1 << 16  # pairs at a bound tried one by one before arrays take over
+SINGLY = 8  # pairs at a bound tried one by one before arrays take over
+LEAST_AT_ONCE, MOST_AT_ONCE = 64, 1 << 16
 
 
 class JointSwap:
@@ -46,13 +47,17 @@ class JointSwap:
         """Positions of the best swap, or `None`; of those tied the lowest original, then the lowest of the pool."""
         left, pool = self.originals, self.pool
         self.first, self.last = left.next(0), left.previous(left.size - 1)
-        ends = pool.next(0), pool.previous(pool.size - 1)
-        if self.first > self.last or ends[0] > ends[1]:
+        self.ends = pool.next(0), pool.previous(pool.size - 1)
+        if self.first > self.last or self.ends[0] > self.ends[1]:
             return None
-        lowest, highest = pool.values[ends[0]], pool.values[ends[1]]
+        lowest, highest = (pool.values[end] for end in self.ends)
         from_ends = list(filter(None, map(self._from_end, {lowest, highest})))
-        edges = self._along_edge(True, lowest, highest) if self.low > -math.inf else []
-        edges += self._along_edge(False, lowest, highest) if self.high < math.inf else []
+        # the bounds cut the pool for some a; for the others the pool's own end is the end of what is feasible
+        edges = []
+        if lowest - left.values[self.last] <= self.low:
+            edges += self._along_edge(True, lowest, highest)
+        if highest - left.values[self.first] >= self.high:
+            edges += self._along_edge(False, lowest, highest)
         bar = self._bar()
         if not self.found < self.limit:
             return None
@@ -68,10 +73,10 @@ class JointSwap:
     def _from_end(self, b: float) -> tuple[float, float, int, int, int] | None:
         """(b, D, best a, first a, last a) for an end of the pool, of the a for which it is feasible."""
         values, first, last = self.originals.values, self.first, self.last
-        if self.high < math.inf:
-            first = max(first, bisect_right(values, -self.high, key=lambda a: a - b))
-        if self.low > -math.inf:
-            last = min(last, bisect_left(values, -self.low, key=lambda a: a - b) - 1)
+        if b - values[first] >= self.high:
+            first = bisect_right(values, -self.high, first, last + 1, key=lambda a: a - b)
+        if first <= last and b - values[last] <= self.low:
+            last = bisect_left(values, -self.low, first, last + 1, key=lambda a: a - b) - 1
         if first > last:
             return None
         middle = bisect_left(values, self.moments.best_leaving(b), first, last + 1)
@@ -110,22 +115,24 @@ class JointSwap:
 
     def _next_to_low(self, a: float) -> int:
         """Position of the first b with `b - a > low`."""
-        start = 0 if self.low == -math.inf else bisect_right(self.pool.values, self.low, key=lambda b: b - a)
-        return self.pool.next(start)
+        values, (first, last) = self.pool.values, self.ends
+        if values[first] - a > self.low:
+            return first
+        return self.pool.next(bisect_right(values, self.low, first, last + 1, key=lambda b: b - a))
 
     def _next_to_high(self, a: float) -> int:
         """Position of the last b with `b - a < high`."""
-        size = self.pool.size
-        end = size if self.high == math.inf else bisect_left(self.pool.values, self.high, key=lambda b: b - a)
-        return self.pool.previous(end - 1)
+        values, (first, last) = self.pool.values, self.ends
+        if values[last] - a < self.high:
+            return last
+        return self.pool.previous(bisect_left(values, self.high, first, last + 1, key=lambda b: b - a) - 1)
 
     def _along_edge(self, lower: bool, lowest: float, highest: float) -> list[tuple[float, int]]:
         """(D, a) of swaps next to a bound that are the best or tied with it so far, a the first of its equals."""
         values, edge = self.originals.values, self.low if lower else self.high
-        # those a for which the bound cuts the pool; for others the pool's own end is the end of what is feasible
         bisect = bisect_left if lower else bisect_right
-        ends = (bisect(values, -edge, key=lambda a, b=b: a - b) for b in (lowest, highest))
-        first, last = max(next(ends), self.first), min(next(ends) - 1, self.last)
+        first = bisect(values, -edge, self.first, self.last + 1, key=lambda a: a - lowest)
+        last = bisect(values, -edge, first, self.last + 1, key=lambda a: a - highest) - 1
         kept: list[tuple[float, int]] = []
         backwards = self.moments.weight * edge > 0  # larger a are the better ones on the bound
         for number, a in enumerate(self._blocks(first, last, backwards)):
@@ -161,7 +168,7 @@ class JointSwap:
         self, lower: bool, edge: float, stretch: tuple[int, int], backwards: bool, kept: list[tuple[float, int]]
     ) -> None:
         """The rest of a long scan, in arrays that grow; of each array those near its best are tried singly."""
-        (first, last), size = stretch, 8 * SINGLY
+        (first, last), size = stretch, LEAST_AT_ONCE
         while first <= last:
             start, stop = (max(first, last - size + 1), last) if backwards else (first, min(last, first + size - 1))
             first, last = (first, start - 1) if backwards else (stop + 1, last)
