@@ -205,9 +205,13 @@ def reach(holds: Callable[[int], bool], start: int, end: int) -> int:
     """The farthest position from `start`, where it holds, towards `end` before the first where it does not."""
     way, far = (1, end - start) if end >= start else (-1, start - end)
     good, step = 0, 1
-    while good < far and holds(start + way * min(good + step, far)):
-        good, step = min(good + step, far), 2 * step
-    bad = min(good + step, far + 1)
+    while good < far:
+        bad = min(good + step, far)
+        if not holds(start + way * bad):
+            break
+        good, step = bad, 2 * step
+    else:
+        return end
     while bad - good > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if holds(start + way * middle) else (good, middle)

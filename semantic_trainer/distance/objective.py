@@ -79,7 +79,8 @@ class Moments:
         def by_std(a: float, b: float) -> float:
             t = b - a
             change = t * (n * (a + b) - twice - t)
-            roots = root + math.sqrt(max(scatter + change, 0.0))
+            after = scatter + change
+            roots = root + (math.sqrt(after) if after > 0 else 0.0)
             return t - weight * change / roots if roots else t
 
         return by_std

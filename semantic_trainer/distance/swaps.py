@@ -125,7 +125,10 @@ def nearest_to_bounds(
     change = moments.change()
     best = min(change(*pair) for pair in near) + TOLERANCE * moments.n
     positions = [
-        tuple(side.next(np.searchsorted(side.sorted, value).item()) for side, value in zip((originals, pool), pair, strict=True))
+        tuple(
+            side.next(np.searchsorted(side.sorted, value).item())
+            for side, value in zip((originals, pool), pair, strict=True)
+        )
         for pair in near
         if change(*pair) <= best
     ]

@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semantic_trainer.distance import joint_swap
-from semantic_trainer.distance.remaining import Remaining
 from semantic_trainer.distance.swaps import find_swaps
 
 from . import brute_force
 from .brute_force import EIGHTHS, GRID
-
 
 # In 64ths over [0, 2]: anywhere, or on few values, so that there are repeats and ties.
 VALUES = (st.integers(0, 128), st.integers(0, 8).map(lambda k: 16 * k), st.sampled_from([0, 1, 40, 64, 65]))
