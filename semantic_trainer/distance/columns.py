@@ -92,9 +92,8 @@ class Columns:
         missing = [name for name in names if name not in self.names]
         if missing:
             near = "".join(meant(name, self.names) for name in missing)
-            raise ValueError(
-                f"`{self.argument}` has no column {', '.join(map(repr, missing))}; found {self.names}.{near} {hint}".rstrip()
-            )
+            what = f"`{self.argument}` has no column {', '.join(map(repr, missing))}; found {self.names}.{near}"
+            raise ValueError(f"{what} {hint}".rstrip())
 
     def take(self, rows: np.ndarray) -> Dataset:
         """The rows of these numbers, in their order."""

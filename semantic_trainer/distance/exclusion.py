@@ -97,6 +97,6 @@ def check_overlap(pool: Columns, train: Columns, excluded: Collection[str]) -> N
     if len(rows):
         first = next(iter(pool.take(rows[:1])["fact_id"]))
         raise ValueError(
-            f"`pool` and `train` share {len(rows)} facts, first row {rows[0]} of `pool` with fact_id {shown(first)}: they "
-            'would be taught twice. Leave them out with exclude_ids=train["fact_id"].'
+            f"`pool` and `train` share {len(rows)} facts, first row {rows[0]} of `pool` with fact_id {shown(first)}: "
+            'they would be taught twice. Leave them out with exclude_ids=train["fact_id"].'
         )

@@ -47,8 +47,8 @@ def check_mask(mask: Sequence[bool] | np.ndarray, size: int) -> np.ndarray:
     mask = np.asarray(mask)
     if mask.dtype != bool or mask.shape != (size,):
         raise ValueError(
-            f"`pool_exclude` must be {size} booleans, one a row of the pool, but {mask.dtype} of shape {mask.shape} was "
-            "passed"
+            f"`pool_exclude` must be {size} booleans, one a row of the pool, but {mask.dtype} of shape {mask.shape} "
+            "was passed"
         )
     return mask
 
@@ -57,8 +57,8 @@ def need(pool: Columns | None, names: list[str], argument: str) -> None:
     """Raise a `ValueError` where the pool lacks columns that an argument needs."""
     if pool is None:
         raise ValueError(
-            f"{argument} needs {' and '.join(f'`{name}`' for name in names)}, but `pool` holds distances alone. Pass a "
-            "Dataset or Parquet files with them, or give `pool_exclude`."
+            f"{argument} needs {' and '.join(f'`{name}`' for name in names)}, but `pool` holds distances alone. Pass "
+            "a Dataset or Parquet files with them, or give `pool_exclude`."
         )
     pool.require(names, f"{argument} needs it.")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, Features, concatenate_datasets
 
 from ..facts.schema import replace_columns, require_dataset
 from .columns import Columns, Source
@@ -29,7 +29,7 @@ class FilterPlan:
     """What a filter decided, in swap order; made by `SemanticFilter.plan` and `RandomFilter.plan`.
 
     Attributes:
-        removed, added: (k,) int64, aligned: row `removed[i]` of the training set leaves for row `added[i]` of the pool.
+        removed, added: (k,) int64, aligned: row `removed[i]` of `train` leaves for row `added[i]` of `pool`.
         added_distances: (k,) float64.
         objective, mean, spread: (k + 1,) float64, the trace of Eq. 4: before the first swap and after each.
         wanted_share, reached_share: of the training set, asked for and done.
@@ -81,11 +81,10 @@ class FilterPlan:
             "pool": "nothing is left in the pool that may enter",
         }
         ended = why.get(self.stopped, f"the bound {self.stopped} forbids every swap that lowers the objective")
-        return (
-            f"{len(self)} of {self.sizes['train']} facts replaced ({self.reached_share:.1%} of {self.wanted_share:.1%} "
-            f"wanted: {ended}); mean {self.mean[0]:.4f} -> {self.mean[-1]:.4f}, {self.settings['spread']} "
-            f"{self.spread[0]:.4f} -> {self.spread[-1]:.4f}"
-        )
+        share = f"{self.reached_share:.1%} of {self.wanted_share:.1%} wanted: {ended}"
+        moved = f"mean {self.mean[0]:.4f} -> {self.mean[-1]:.4f}"
+        spread = f"{self.settings['spread']} {self.spread[0]:.4f} -> {self.spread[-1]:.4f}"
+        return f"{len(self)} of {self.sizes['train']} facts replaced ({share}); {moved}, {spread}"
 
     def final(self, values: np.ndarray, added: np.ndarray) -> np.ndarray:
         """A column of the training set with what was added in the place of what was removed."""
@@ -106,14 +105,14 @@ class FilterPlan:
         self.check(train, pool)
         rows = self.rows_of(pool, [name for name in train.column_names if name != ROW])
         train = train.select_columns(rows.column_names)
-        both = concatenate_datasets([train, rows.cast(train.features)])
+        both = concatenate_datasets([train, _with_features(rows, train.features)])
         return both.select(self.final(np.arange(len(train)), len(train) + np.arange(len(self))))
 
     def attach(self, train: Dataset, pool: Source | None = None) -> Dataset:
         """The training set for a `SemanticFilterCollator`: with the int column `row`, and the final set's distances.
 
         What the weights are made from belongs to the final set, so that they do too: `distance`, and with `pool` also
-        `weight`, `old_answer`, `target` and `aliases`. Without `pool` a column `weight` is left out, with one log line.
+        `weight`, `old_answer`, `target` and `aliases`. Without `pool` a column `weight` is left out, which is logged.
         """
         self.check(train, pool)
         columns: dict[str, object] = {ROW: np.arange(len(train))}
@@ -126,9 +125,9 @@ class FilterPlan:
         elif "weight" in train.column_names:
             logger.info("`weight` is left out: attach(train, pool) takes it from the final set")
             train = train.remove_columns("weight")
-        features = {name: train.features[name] for name in columns if name in train.column_names}
+        kinds = {name: train.features[name] for name in columns if name in train.column_names}
         train = replace_columns(train, columns)
-        return train.cast(type(train.features)({**train.features, **features})) if features else train
+        return _with_features(train, Features({**train.features, **kinds}))
 
     def rows_of(self, pool: Source, names: list[str]) -> Dataset:
         """The added rows of the pool, in swap order, with these columns."""
@@ -171,6 +170,10 @@ class FilterPlan:
         from .plan_files import read_plan
 
         return read_plan(Path(path))
+
+
+def _with_features(dataset: Dataset, features: Features) -> Dataset:
+    return dataset if dataset.features == features else dataset.cast(features)
 
 
 def json_range(mean_range: tuple[float, float]) -> list[float | None]:

@@ -53,8 +53,8 @@ class SemanticFilter:
         numbers = all(isinstance(b, (int, float, np.number)) for b in bounds)
         if len(bounds) != 2 or not numbers or not bounds[0] < bounds[1]:
             raise ValueError(
-                f"`mean_range` must be two numbers, the smaller first, but {self.mean_range!r} was passed: no mean lies "
-                "strictly between them."
+                f"`mean_range` must be two numbers, the smaller first, but {self.mean_range!r} was passed: no "
+                "mean lies strictly between them."
             )
         self._bounds = tuple(map(float, bounds))
         if not 0 <= self.replace_share <= 1:

@@ -11,7 +11,7 @@ from .swaps import Swaps
 
 @dataclass
 class RandomFilter(SemanticFilter):
-    """The control of a [`SemanticFilter`]: the same interface, but originals and their replacements are drawn at random.
+    """The control of a [`SemanticFilter`]: the same interface, with originals and replacements drawn at random.
 
     It replaces as many facts as it is told, in any order of distances. With `mean_range`, a draw that would take the
     mean out of it, or farther away from it, is drawn again. To compare with a filter that stopped early, give its

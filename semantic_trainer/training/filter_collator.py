@@ -84,7 +84,8 @@ def _lean(rows: Dataset) -> Dataset:
     """The rows by themselves where their table is in memory, so that a pickle holds no more than them."""
     if rows.cache_files:
         return rows
-    return Dataset.from_list(rows.to_list(), features=rows.features) if len(rows) else rows
+    # a slice would keep the whole table's buffers
+    return Dataset(rows.with_format("arrow")[:].take(range(len(rows)))) if len(rows) else rows
 
 
 def _exchange(old: dict, new: dict) -> dict:
