@@ -95,6 +95,10 @@ class Columns:
             what = f"`{self.argument}` has no column {', '.join(map(repr, missing))}; found {self.names}.{near}"
             raise ValueError(f"{what} {hint}".rstrip())
 
+    def rows(self) -> Dataset:
+        """All of them, as a dataset in memory."""
+        return self.source if isinstance(self.source, Dataset) else Dataset(self.source.to_table())
+
     def take(self, rows: np.ndarray) -> Dataset:
         """The rows of these numbers, in their order."""
         if isinstance(self.source, Dataset):

@@ -91,6 +91,9 @@ class SemanticFilter:
         (train, train_columns), (pool, pool_columns) = read_distances(train, "train"), read_distances(pool, "pool")
         keep, excluded = self._exclude(len(pool), pool_columns, train_columns, pool_exclude, exclude_ids)
         rows = np.flatnonzero(keep)
+        if not len(rows):
+            reasons = ", ".join(f"{reason} {count}" for reason, count in excluded.items() if count)
+            raise ValueError(f"`pool` has no row that may enter: of {len(pool)} are kept out: {reasons}.")
         wanted = round(self.replace_share * len(train))
         entering = pool if len(rows) == len(pool) else pool[rows]
         self._check_reachable(train, entering, wanted)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import copy
 
 import numpy as np
+import pyarrow as pa
 import torch
 from datasets import Dataset
 
@@ -85,7 +86,7 @@ def _lean(rows: Dataset) -> Dataset:
     if rows.cache_files:
         return rows
     # a slice would keep the whole table's buffers
-    return Dataset(rows.with_format("arrow")[:].take(range(len(rows)))) if len(rows) else rows
+    return Dataset(rows.with_format("arrow")[:].take(pa.array(range(len(rows))))) if len(rows) else rows
 
 
 def _exchange(old: dict, new: dict) -> dict:

@@ -180,6 +180,7 @@ def test_the_pool_ends_before_the_share() -> None:
         (lambda: SemanticFilter((0, 1)).plan([-0.1, 0.5], POOL), r"`train`: .*row 0 have others, first -0\.1"),
         (lambda: SemanticFilter((0, 1)).plan([[0.1]], POOL), "one distance a row"),
         (lambda: SemanticFilter((0.9, 1)).plan(TRAIN, POOL, ()), "`pool_exclude` must be 5 booleans"),
+        (lambda: SemanticFilter((0, 1)).plan(TRAIN, POOL, np.ones(5, bool)), "no row that may enter.*pool_exclude 5"),
         (lambda: SemanticFilter((1.1, 1.3)).plan(TRAIN, POOL), r"nearest mean that 2 swaps can reach is 0\.8"),
         (lambda: SemanticFilter((0.0, 0.1)).plan(TRAIN, POOL), r"nearest mean that 2 swaps can reach is 0\.25"),
         (lambda: SemanticFilter((0.6, 0.601)).plan([0.5, 0.5], [0.0, 1.0]), r"the swaps reach is 0\.5"),
