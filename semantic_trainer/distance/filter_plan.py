@@ -38,6 +38,7 @@ class FilterPlan:
         settings: what the filter was told; `mean_range` is in it, `None` for a side without bound.
         excluded: how many rows of the pool could not enter, by reason.
         shares: known, flagged, and at distance 1 or more, of what was added; `None` where the columns do not tell.
+        scanned: pairs next to a bound that were looked at, a measure of the work.
         sizes, fingerprints: rows of `train` and `pool`, and what tells them from other data.
 
     Example:
@@ -59,6 +60,7 @@ class FilterPlan:
     fingerprints: dict[str, str]
     excluded: dict[str, int] = field(default_factory=dict)
     shares: dict[str, float | None] = field(default_factory=dict)
+    scanned: int = 0
 
     def __len__(self) -> int:
         return len(self.removed)

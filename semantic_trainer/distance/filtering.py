@@ -117,6 +117,7 @@ class SemanticFilter:
             fingerprints={"train": fingerprint(train), "pool": fingerprint(pool), "final": fingerprint(final)},
             excluded=excluded,
             shares=describe_added(pool_columns, added, pool[added]),
+            scanned=swaps.scanned,
         )
 
     def _find(self, train: np.ndarray, pool: np.ndarray, wanted: int) -> Swaps:
