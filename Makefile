@@ -44,6 +44,7 @@ bench: $(STAMP)  ## run the benchmarks
 	$(BIN)/python benchmarks/distance.py
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/filter.py
 
 clean:  ## remove .venv and runs
 	rm -rf $(VENV) runs

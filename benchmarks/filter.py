@@ -3,7 +3,7 @@
     python benchmarks/filter.py [--output results/filter.json]
 
 Prints seconds, peak memory of the process, swaps and pairs looked at next to a bound, for bounds that never bind and
-for bounds that do, and how that grows from 1 to 10 million; then the ratio to a scan of all pairs a step, with numpy, at
+for bounds that do, and how that grows from 1 to 10 million; then the ratio to a scan of all pairs a step, in numpy, at
 200 facts and a pool of 20,000, on the same swaps. Distances are drawn, beta(4, 2) * 1.3, seed 0.
 """
 

@@ -90,17 +90,18 @@ class SemanticFilter:
         """
         (train, train_columns), (pool, pool_columns) = read_distances(train, "train"), read_distances(pool, "pool")
         keep, excluded = self._exclude(len(pool), pool_columns, train_columns, pool_exclude, exclude_ids)
-        rows = np.flatnonzero(keep)
-        if not len(rows):
+        if not keep.any():
             reasons = ", ".join(f"{reason} {count}" for reason, count in excluded.items() if count)
             raise ValueError(f"`pool` has no row that may enter: of {len(pool)} are kept out: {reasons}.")
         wanted = round(self.replace_share * len(train))
-        entering = pool if len(rows) == len(pool) else pool[rows]
+        rows = None if keep.all() else np.flatnonzero(keep)
+        entering = pool if rows is None else pool[rows]
         self._check_reachable(train, entering, wanted)
         swaps = self._find(train, entering, wanted)
         if swaps.stopped == "infeasible" and self._bounds != (-math.inf, math.inf):
             raise ValueError(self._unreachable(swaps.mean[-1], "the swaps reach"))
-        removed, added = np.array(swaps.removed, np.int64), rows[np.array(swaps.added, np.int64)].astype(np.int64)
+        removed, added = (np.array(indices, np.int64) for indices in (swaps.removed, swaps.added))
+        added = added if rows is None else rows[added].astype(np.int64)
         final = train.copy()
         final[removed] = pool[added]
         return FilterPlan(

@@ -58,9 +58,9 @@ class JointSwap:
             edges += self._along_edge(True, lowest, highest)
         if highest - left.values[self.first] >= self.high:
             edges += self._along_edge(False, lowest, highest)
-        bar = self._bar()
         if not self.found < self.limit:
             return None
+        bar = self._bar()
         tied = [left.lowest(*self._stretch(*end, bar)) for end in from_ends if end[1] <= bar]
         tied += [left.index(a) for change, a in edges if change <= bar]
         a = left.position(min(tied))
@@ -70,8 +70,9 @@ class JointSwap:
         """What a swap must not exceed to be the best or tied with it."""
         return min(self.found + self.tolerance, self.limit)
 
-    def _from_end(self, b: float) -> tuple[float, float, int, int, int] | None:
-        """(b, D, best a, first a, last a) for an end of the pool, of the a for which it is feasible."""
+    def _from_end(self, b: float) -> tuple[float, float, int, int, int, float, float] | None:
+        """For an end of the pool: b, D, the best a, the first and last for which it is feasible, and D's lowest point
+        and curvature over all real a."""
         values, first, last = self.originals.values, self.first, self.last
         if b - values[first] >= self.high:
             first = bisect_right(values, -self.high, first, last + 1, key=lambda a: a - b)
@@ -79,22 +80,38 @@ class JointSwap:
             last = bisect_left(values, -self.low, first, last + 1, key=lambda a: a - b) - 1
         if first > last:
             return None
-        middle = bisect_left(values, self.moments.best_leaving(b), first, last + 1)
+        lowest, curvature = self.moments.best_leaving(b)
+        middle = bisect_left(values, lowest, first, last + 1)
         near = self.originals.next(middle), self.originals.previous(middle - 1)
         tried = [(self.change(values[a], b), a) for a in near if first <= a <= last]
         if not tried:
             return None
-        self.found = min(self.found, min(tried)[0])
-        return b, *min(tried), first, last
+        change, a = min(tried)
+        self.found = min(self.found, change)
+        return b, change, a, first, last, lowest, curvature
 
-    def _stretch(self, b: float, change: float, a: int, first: int, last: int, bar: float) -> tuple[int, int]:
-        """First and last of the positions around a whose swap for b is within the bar."""
+    def _stretch(
+        self, b: float, change: float, a: int, first: int, last: int, lowest: float, curvature: float, bar: float
+    ) -> tuple[int, int]:
+        """First and last of the positions around a whose swap for b is within the bar.
+
+        A parabola through the lowest point tells about where they are; what it tells is checked.
+        """
         values, changes = self.originals.values, self.change
 
         def within(position: int) -> bool:
             return changes(values[position], b) <= bar
 
-        return reach(within, a, first), reach(within, a, last)
+        if not 0 < curvature < math.inf:
+            return reach(within, a, first), reach(within, a, last)
+        width = math.sqrt(max(2 * (bar - changes(lowest, b)) / curvature, 0.0))
+        start = min(bisect_left(values, lowest - width, first, last + 1), a)
+        stop = max(bisect_right(values, lowest + width, first, last + 1) - 1, a)
+        if not (within(start) and (start == first or not within(start - 1))):
+            start = reach(within, a, first)
+        if not (within(stop) and (stop == last or not within(stop + 1))):
+            stop = reach(within, a, last)
+        return start, stop
 
     def _entering(self, a: float, bar: float) -> int:
         """Position of the lowest of the pool whose swap for a is within the bar: from either end to the hump."""
@@ -103,15 +120,21 @@ class JointSwap:
         for start, end, uphill in ((first, last, True), (last, first, False)):
             if changes(a, values[start]) > bar:
                 continue
-            stop = end
-            if rises(a, values[start]) == uphill:
+            near = pool.next(start + 1) if uphill else pool.previous(start - 1)
+            if not first <= near <= last or changes(a, values[near]) > bar:
+                tied.append((start, start))
+            elif rises(a, values[start]) != uphill:
+                tied.append((first, last))
+            else:
 
                 def within(p: int, uphill: bool = uphill) -> bool:
                     return changes(a, values[p]) <= bar and rises(a, values[p]) == uphill
 
                 stop = reach(within, start, end)
-            tied.append(pool.lowest(min(start, stop), max(start, stop)))
-        return pool.position(min(tied))
+                tied.append((min(start, stop), max(start, stop)))
+        if len(tied) == 1 and tied[0][0] == tied[0][1]:
+            return tied[0][0]
+        return pool.position(min(pool.lowest(*stretch) for stretch in tied))
 
     def _next_to_low(self, a: float) -> int:
         """Position of the first b with `b - a > low`."""

@@ -95,15 +95,20 @@ class Moments:
         roots = math.sqrt(scatter) + np.sqrt(np.maximum(scatter + change, 0.0))
         return t - self.weight * np.divide(change, roots, out=np.zeros_like(t), where=roots > 0)
 
-    def best_leaving(self, b: float) -> float:
-        """The a that minimises `D(a, b)` over all real numbers; infinite where larger is always better."""
+    def best_leaving(self, b: float) -> tuple[float, float]:
+        """The a that minimises `D(a, b)` over all real numbers, infinite where larger is always better, and the second
+        derivative there."""
         n, weight = self.n, self.weight
         if weight == 0:
-            return math.inf
+            return math.inf, 0.0
         if self.spread == "variance":
-            return (1 + 2 * weight * (self.mean + b / n)) / (2 * weight * (1 + 1 / n))
-        widest = max(self.scatter, 0.0) + (self.total - n * b) ** 2 / (n + 1)
-        return (self.total + b) / (n + 1) + math.sqrt(widest / ((n + 1) * (1 + weight * weight * (n + 1))))
+            curvature = 2 * weight * (1 + 1 / n)
+            return (1 + 2 * weight * (self.mean + b / n)) / curvature, curvature
+        widest = max(self.scatter, 0.0) + (self.total - n * b) ** 2 / (n + 1)  # F' at its largest, over all a
+        from_there = math.sqrt(widest / ((n + 1) * (1 + weight * weight * (n + 1))))
+        best = (self.total + b) / (n + 1) + from_there
+        scatter = widest - (n + 1) * from_there**2
+        return best, weight * (n + 1) * widest / scatter**1.5 if scatter > 0 else math.inf
 
     def rises(self, a: float, b: float) -> bool:
         """Whether `D(a, b)` does not fall as b grows from here: on this side of the concave hump."""

@@ -4,6 +4,9 @@ from bisect import bisect_left
 
 import numpy as np
 
+PACKED = 1 << 16  # values from which on packing pays
+MOST_REPAIRS = 10_000
+
 
 class Remaining:
     """The members of an array that are still there, by position in sorted order.
@@ -28,7 +31,7 @@ class Remaining:
     """
 
     def __init__(self, values: np.ndarray) -> None:
-        order = np.argsort(values, kind="stable")
+        order = sorted_order(values)
         kind = np.int32 if len(values) < np.iinfo(np.int32).max else np.int64
         self.size, self.gone, self._given = len(values), int(np.iinfo(kind).max), values
         self.sorted = np.take(values, order)
@@ -41,11 +44,11 @@ class Remaining:
 
     def next(self, position: int) -> int:
         """The first position left from `position` on; `size` where there is none."""
-        return _root(self._up, position)
+        return position if self._up[position] == position else _root(self._up, position)
 
     def previous(self, position: int) -> int:
         """The last position left up to `position`; -1 where there is none."""
-        return _root(self._down, position + 1) - 1
+        return position if self._down[position + 1] == position + 1 else _root(self._down, position + 1) - 1
 
     def next_all(self, positions: np.ndarray) -> np.ndarray:
         """`next` of many positions at once."""
@@ -77,11 +80,13 @@ class Remaining:
         left, right = first + self.size, last + self.size + 1
         while left < right:
             if left & 1:
-                found = min(found, tree[left])
+                if tree[left] < found:
+                    found = tree[left]
                 left += 1
             if right & 1:
                 right -= 1
-                found = min(found, tree[right])
+                if tree[right] < found:
+                    found = tree[right]
             left >>= 1
             right >>= 1
         return found
@@ -94,10 +99,38 @@ class Remaining:
         tree[node] = self.gone
         while node > 1:
             node >>= 1
-            low = min(tree[2 * node], tree[2 * node + 1])
+            low, other = tree[2 * node], tree[2 * node + 1]
+            if other < low:
+                low = other
             if tree[node] == low:
                 return
             tree[node] = low
+
+
+def sorted_order(values: np.ndarray) -> np.ndarray:
+    """What a stable `np.argsort` gives, several times faster for millions: (N,) integers.
+
+    Value, rounded to a grid over their range, and index are packed into one integer each; those are sorted, and the
+    few values that the grid does not tell apart are put in order afterwards.
+    """
+    bits = len(values).bit_length()
+    low, high = (values.min(), values.max()) if len(values) >= PACKED else (0.0, 0.0)
+    if not (high > low and np.isfinite(high - low)):
+        return np.argsort(values, kind="stable")
+    packed = ((values - low) * ((2.0 ** (63 - bits) - 1) / (high - low))).astype(np.int64)
+    packed <<= bits
+    packed |= np.arange(len(values))
+    packed.sort()
+    order = packed & ((1 << bits) - 1)
+    packed >>= bits
+    ordered = values[order]
+    wrong = packed[np.flatnonzero(ordered[1:] < ordered[:-1])]
+    cells = np.unique(wrong)
+    if len(cells) > MOST_REPAIRS:
+        return np.argsort(values, kind="stable")
+    for start, stop in zip(*(np.searchsorted(packed, cells, side=side) for side in ("left", "right")), strict=True):
+        order[start:stop] = order[start:stop][np.argsort(ordered[start:stop], kind="stable")]
+    return order
 
 
 def _root(parents: memoryview, start: int) -> int:

@@ -79,12 +79,10 @@ def _next_swap(
     originals: Remaining, pool: Remaining, moments: Moments, mean_range: tuple[float, float], swaps: Swaps
 ) -> tuple[int, int] | str:
     """Positions of the swap to make, or why there is none."""
-    n, tolerance = moments.n, TOLERANCE * moments.n
-    rooms = [moments.room(bound) for bound in mean_range]
-    low, high = (
-        room + side * n * ROUNDING * max(1.0, abs(bound)) if math.isfinite(bound) else bound
-        for room, bound, side in zip(rooms, mean_range, (1, -1), strict=True)
-    )
+    tolerance, inside = TOLERANCE * moments.n, ROUNDING * moments.n
+    rooms = low, high = moments.room(mean_range[0]), moments.room(mean_range[1])
+    low += inside * max(1.0, abs(mean_range[0])) if low > -math.inf else 0.0
+    high -= inside * max(1.0, abs(mean_range[1])) if high < math.inf else 0.0
     met = low < 0 < high
     step = JointSwap(originals, pool, moments, low, high, -tolerance if met else math.inf, tolerance)
     found = step.find()

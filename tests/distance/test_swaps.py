@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semantic_trainer.distance import joint_swap
-from semantic_trainer.distance.remaining import Remaining
+from semantic_trainer.distance import joint_swap, remaining
+from semantic_trainer.distance.remaining import Remaining, sorted_order
 from semantic_trainer.distance.swaps import find_swaps
 
 from . import brute_force
@@ -104,6 +104,16 @@ def test_any_numbers_and_longer_scans(seed: int, width: float, weight: float) ->
     found = find_swaps(train, pool, 40, (low, high), weight)
     assert (found.removed, found.added) == float_brute_force(train, pool, 40, low, high, weight)
     assert all(low < mean < high for mean in found.mean)
+
+
+@pytest.mark.parametrize("most", [remaining.MOST_REPAIRS, 0])
+def test_the_order_is_a_stable_sorts(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remaining, "PACKED", 2)
+    monkeypatch.setattr(remaining, "MOST_REPAIRS", most)
+    rng = np.random.default_rng(0)
+    near = 1.0 + rng.integers(0, 50, 3000) * 2.0**-52  # the grid does not tell them apart
+    for values in (rng.uniform(0, 2, 5000), rng.integers(0, 9, 5000) / 8, np.r_[near, 0.0, 2.0, near], np.ones(9)):
+        assert sorted_order(values).tolist() == np.argsort(values, kind="stable").tolist()
 
 
 @given(
