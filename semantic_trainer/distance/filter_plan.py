@@ -24,7 +24,7 @@ def fingerprint(distances: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(distances, np.float64)).hexdigest()[:16]
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no one truth value
 class FilterPlan:
     """What a filter decided, in swap order; made by `SemanticFilter.plan` and `RandomFilter.plan`.
 

@@ -56,9 +56,9 @@ def _trace(axes: object, plan: FilterPlan) -> None:
         axes.axvline(share[-1], color=BOUND, linewidth=1)
         axes.annotate(
             f"ended: {plan.stopped}",
-            (share[-1], 0.02),
+            (share[-1], 0.5),
             xycoords=("data", "axes fraction"),
-            xytext=(3, 0),
+            xytext=(4, 0),
             textcoords="offset points",
             fontsize=8,
             color="#555555",
