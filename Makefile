@@ -44,6 +44,7 @@ bench: $(STAMP)  ## run the benchmarks
 	$(BIN)/python benchmarks/distances.py --out results/distances.json
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/filter.py
 
 clean:  ## remove .venv and runs
 	rm -rf $(VENV) runs

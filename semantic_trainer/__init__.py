@@ -18,8 +18,12 @@ _HOMES = {
     "Endpoint": "answers",
     "EvaluateFactsCallback": "evaluation.callback",
     "Evaluation": "evaluation.evaluator",
+    "FilterPlan": "distance.filter_plan",
     "HoulsbyConfig": "tuners",
     "PromptFormat": "facts.prompts",
+    "RandomFilter": "distance.random_filter",
+    "SemanticFilter": "distance.filtering",
+    "SemanticFilterCollator": "training.filter_collator",
     "SemanticTrainingArguments": "training.training_args",
     "SemanticWeightedTrainer": "training.trainer",
     "add_distances": "distance.embedding",
@@ -55,6 +59,9 @@ if TYPE_CHECKING:
     from .distance.embedding import EmbeddingTable as EmbeddingTable
     from .distance.embedding import add_distances as add_distances
     from .distance.embedding import semantic_distance as semantic_distance
+    from .distance.filter_plan import FilterPlan as FilterPlan
+    from .distance.filtering import SemanticFilter as SemanticFilter
+    from .distance.random_filter import RandomFilter as RandomFilter
     from .distance.weighting import add_weights as add_weights
     from .distance.weighting import semantic_weight as semantic_weight
     from .evaluation.callback import EvaluateFactsCallback as EvaluateFactsCallback
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
     from .facts.prompts import PromptFormat as PromptFormat
     from .facts.prompts import tokenize_facts as tokenize_facts
     from .facts.readers import load_facts as load_facts
+    from .training.filter_collator import SemanticFilterCollator as SemanticFilterCollator
     from .training.trainer import SemanticWeightedTrainer as SemanticWeightedTrainer
     from .training.training_args import SemanticTrainingArguments as SemanticTrainingArguments
     from .tuners import HoulsbyConfig as HoulsbyConfig

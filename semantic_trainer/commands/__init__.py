@@ -4,6 +4,7 @@ COMMANDS = {
     "run": "teach facts: measure, train plain and weighted, evaluate, report",
     "facts": "validate and describe files of facts",
     "distances": "the report before training: which facts are near, far or known",
+    "filter": "replace facts by facts of a pool, so that their distances are smaller and wider spread",
     "ask": "ask the base and the tuned models of a finished run, side by side",
     "compare": "two finished runs, or the two arms of one, fact by fact: differences, intervals, p-values",
 }

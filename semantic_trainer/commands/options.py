@@ -137,11 +137,13 @@ def check_types(arguments: object) -> None:
             raise ValueError(f"`{name}` must be a number, but {value!r} was passed")
         if name in theirs or name not in type(arguments).__dataclass_fields__:
             continue
-        allowed = [get_origin(kind) or kind for kind in (get_args(hint) if isinstance(hint, UnionType) else (hint,))]
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        allowed = [get_origin(kind) or kind for kind in kinds]
         number = float in allowed and isinstance(value, int) and not isinstance(value, bool)
         right = type(value) in allowed or number or (name in ("columns", "method_options") and isinstance(value, dict))
         if list in allowed and isinstance(value, list) and name != "shots":
-            right = all(isinstance(entry, str) for entry in value)
+            numbers = list[float] in kinds
+            right = all(isinstance(entry, (int, float) if numbers else str) for entry in value)
         if not right:
             names = " or ".join("nothing" if kind is NoneType else kind.__name__ for kind in allowed)
             raise ValueError(f"`{name}` must be of type {names}, but {value!r} was passed")

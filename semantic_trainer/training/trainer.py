@@ -19,6 +19,7 @@ from ..batching.shared_prefix import model_inputs
 from ..facts.prompts import PromptFormat
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filling import FilledDataset, can_be_filled, fill_up
+from .filter_collator import columns_needed, without_swaps
 from .losses import weighted_nll_sum, weighted_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments
@@ -103,6 +104,7 @@ class SemanticWeightedTrainer(Trainer):
         super()._set_signature_columns_if_needed()
         if self.weighted and WEIGHT not in self._signature_columns:
             self._signature_columns.append(WEIGHT)
+        self._signature_columns += set(columns_needed(self.data_collator)) - set(self._signature_columns)
 
     def get_train_dataloader(self) -> DataLoader:
         """As the parent; in several processes, what is missing to whole batches is filled with rows without labels."""
@@ -120,11 +122,13 @@ class SemanticWeightedTrainer(Trainer):
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
         facts = None if isinstance(eval_dataset, str) else eval_dataset
-        return super().get_eval_dataloader(eval_dataset if facts is None else self._preparation.eval(facts))
+        with without_swaps(self):
+            return super().get_eval_dataloader(eval_dataset if facts is None else self._preparation.eval(facts))
 
     def get_test_dataloader(self, test_dataset: object) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
-        return super().get_test_dataloader(self._preparation.eval(test_dataset))
+        with without_swaps(self):
+            return super().get_test_dataloader(self._preparation.eval(test_dataset))
 
     def compute_loss(
         self,
