@@ -5,11 +5,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
 export DATA_DIR = $(abspath $(DATA))
+# The published results; with QUICK=1 a smaller run beside them
+BENCH := $(if $(QUICK),runs/bench,results)
+BENCH_PAGE := $(if $(QUICK),runs/bench/benchmarks.md,docs/benchmarks.md)
+BENCH_FLAGS := $(if $(QUICK),--quick) --output $(BENCH)/bench.json
 
-.PHONY: help setup demo test test-slow quality facts docs-sample bench clean
+.PHONY: help setup demo test test-slow quality facts docs-sample bench bench-scaling clean
 
 help:  ## show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv and install everything into it
 
@@ -40,11 +44,23 @@ facts: $(STAMP)  ## build the built-in fact sets again
 docs-sample: $(STAMP)  ## print 30 built-in facts at random into docs/builtin_facts.md
 	$(BIN)/python docs/sample_facts.py
 
-bench: $(STAMP)  ## run the benchmarks
+bench: $(STAMP)  ## compare speed and memory with the usual tools; with QUICK=1 in 5 minutes, into runs/bench
+	@mkdir -p $(BENCH)
+	$(BIN)/python benchmarks/train_step.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/answers.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/evaluate.py $(BENCH_FLAGS)
+ifndef QUICK
+	$(BIN)/python benchmarks/answers.py $(BENCH_FLAGS) --dtype bfloat16
 	$(BIN)/python benchmarks/distances.py --out results/distances.json
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/filter.py
+endif
+	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE)
+
+bench-scaling: $(STAMP)  ## time per fact from 100 to 10,000 facts, into the same table; takes hours
+	$(BIN)/python benchmarks/scaling.py $(BENCH_FLAGS)
+	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE)
 
 clean:  ## remove .venv and runs
 	rm -rf $(VENV) runs

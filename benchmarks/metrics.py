@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.remove(str(Path(__file__).parent))  # evaluate.py beside this file is not the library
+
 import datasets
 import evaluate
 import numpy as np
