@@ -16,8 +16,10 @@ from ..distribution import on_first
 from ..facts.prompts import PromptFormat
 from ..files import temporary_path
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
+from ..training.checkpoints import ranks_as_they_are
 from ..training.trainer import SemanticWeightedTrainer
-from ..training.training_args import SemanticTrainingArguments
+from ..training.training_args import SemanticTrainingArguments, optimizer_steps
+from ..tuners.adalora import trainable_adalora
 from .options import ModelArguments
 from .tuning import adapter_config
 
@@ -45,7 +47,7 @@ def train_arm(
         logger.info("%s: trained already", finished.name)
         return PeftModel.from_pretrained(model, finished, is_trainable=False)
     set_seed(training_args.seed)
-    tuned = get_peft_model(model, adapter_config(model, args))
+    tuned = get_peft_model(model, adapter_config(model, args, optimizer_steps(training_args, facts)))
     trainer = SemanticWeightedTrainer(
         tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
     )
@@ -60,6 +62,8 @@ def train_arm(
     tuned.peft_config["default"].base_model_name_or_path = name
     tuned.peft_config["default"].revision = args.revision
     on_first(save_adapter, tuned, finished)
+    if trainable_adalora(tuned) is not None:  # what was pruned is zero in memory, and gone on disk: the same to a bit
+        return PeftModel.from_pretrained(tuned.unload(), finished, is_trainable=False)
     return tuned
 
 
@@ -96,6 +100,7 @@ def last_whole_checkpoint(folder: Path, processes: int = 1) -> str | None:
 def save_adapter(model: PeftModel, folder: Path) -> None:
     """Save an adapter to a folder that appears only when it is whole."""
     temporary = temporary_path(folder)
-    model.save_pretrained(temporary, save_embedding_layers=False)
+    with ranks_as_they_are(model):
+        model.save_pretrained(temporary, save_embedding_layers=False)
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, folder)

@@ -25,12 +25,12 @@ from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
 from ..models import choose_dtype, load_model
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
-from ..training.training_args import SemanticTrainingArguments
+from ..training.training_args import SemanticTrainingArguments, optimizer_steps
 from .arms import train_arm
 from .checks import check_arms, check_steps
 from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
 from .output import OutputFolder, print_results, write_outputs
-from .tuning import adapter_config, check_tuning
+from .tuning import adapter_config, check_pruning, check_tuning
 
 logger = logging.getLogger(__name__)
 ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
@@ -104,6 +104,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
             "`known_labels` asks each fact after examples made of others, but there is 1 fact. Leave it out."
         )
     check_steps(training_args, len(facts))
+    check_pruning(args, optimizer_steps(training_args, facts))
     decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}
     folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args) | decisive)
     with folder.held():
