@@ -58,7 +58,7 @@ class ModelArguments:
         default="auto", metadata={"help": "Base weights: auto, float32 or bfloat16 (frozen base only)."}
     )
     method: str = field(
-        default="lora", metadata={"help": "lora, adalora, dora, ia3, houlsby; see docs/tuning_methods.md."}
+        default="lora", metadata={"help": "lora, adalora, dora, ia3, houlsby or full; see docs/tuning_methods.md."}
     )
     target_modules: list[str] | None = field(
         default=None, metadata={"help": "all-linear, attention, or names of modules. None takes lora_target_modules."}

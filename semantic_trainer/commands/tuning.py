@@ -6,11 +6,11 @@ import yaml
 from peft import PeftConfig
 from torch import nn
 
+from ..models import choose_dtype
 from ..tuners.adalora import check_ranks, check_schedule, default_schedule
 from ..tuners.methods import LOW_RANK, check_method, method_config
 from .options import ModelArguments
 
-NOT_IN_RUN = {"full": "`run` keeps the base beside its adapters, and would train it away"}
 OWN_OPTIONS = {"r": "lora_r", "target_r": "lora_r", **{n: n for n in ("lora_alpha", "lora_dropout", "target_modules")}}
 
 
@@ -39,8 +39,8 @@ def check_tuning(args: ModelArguments) -> None:
     """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
     options = parse_method_options(args.method_options)
     check_method(args.method, options)
-    if args.method in NOT_IN_RUN:
-        raise ValueError(f"`method` {args.method!r} is not available here: {NOT_IN_RUN[args.method]}.")
+    if args.method == "full" and args.dtype == "bfloat16":
+        choose_dtype(args.dtype, base_frozen=False)  # says why not
     if args.method == "adalora" and "total_step" in options:
         raise ValueError("`method_options` names 'total_step', which is the training's number of steps. Leave it out.")
     defaults = ModelArguments()
@@ -48,6 +48,8 @@ def check_tuning(args: ModelArguments) -> None:
     if "target_modules" in changed and "lora_target_modules" in changed:
         raise ValueError("`target_modules` and `lora_target_modules` say the same. Leave the second one out.")
     idle = [name for name in changed if name.startswith("lora_") and args.method not in LOW_RANK]
+    if args.method == "full" and (idle or "target_modules" in changed):
+        raise ValueError(f"`{(*idle, 'target_modules')[0]}` has no effect on full, which tunes every weight.")
     if idle:
         instead = "`target_modules`" if idle == ["lora_target_modules"] else "`method_options`, as in: dropout=0.1"
         raise ValueError(f"`{idle[0]}` has no effect on {args.method}. Leave it out, or use {instead}.")

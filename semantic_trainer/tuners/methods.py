@@ -54,7 +54,8 @@ def method_config(
 
     Raises:
         ValueError: an unknown method or field, a name that matches no module, no linear layer or no block structure to
-            find targets in, `r` or `alpha` for a method that has none, `init_r` not above `r`, `total_step` too small.
+            find targets in, `r` or `alpha` for a method that has none, `init_r` not above `r`, `total_step` too small,
+            `full` for a model that is quantized or in half precision.
 
     Example:
         >>> config = method_config(model, "lora", "attention", r=4)
@@ -65,6 +66,7 @@ def method_config(
         return method
     check_method(method, more, r, alpha)
     if method == "full":
+        check_full(model)
         return None
     given = [target_modules] if isinstance(target_modules, str) else list(target_modules)
     names = target_names(model, given, houlsby=method == "houlsby")
@@ -113,6 +115,18 @@ def check_method(
             raise ValueError(f"`{name}` is to be given as `{OWN_ARGUMENTS[name]}`.")
         if name not in known:
             raise ValueError(f"`{name}` is no field of {method}'s config.{suggest(name, known)}")
+
+
+def check_full(model: nn.Module) -> None:
+    """Raise a `ValueError` where a model's own weights cannot be trained: quantized, or in half precision."""
+    if getattr(model, "is_quantized", False):
+        raise ValueError("`method` full cannot train quantized weights. Load the model in float32, or use an adapter.")
+    half = [name for name, p in model.named_parameters() if p.is_floating_point() and p.itemsize < 4]
+    if half:
+        raise ValueError(
+            f"`method` full would train weights in half precision ({len(half)} tensors, first {half[0]}), where small "
+            "updates are lost. Load the model with dtype=torch.float32, or use an adapter."
+        )
 
 
 def target_names(model: nn.Module, given: list[str], houlsby: bool = False) -> list[str]:

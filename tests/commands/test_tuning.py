@@ -73,7 +73,10 @@ def test_a_yaml_may_name_them_in_each_way(form: object, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"method": "hulsby"}, "`method` 'hulsby' is none of .* Did you mean 'houlsby'"),
-        ({"method": "full"}, "`method` 'full' is not available here: `run` keeps the base"),
+        ({"method": "full", "dtype": "bfloat16"}, "`dtype=bfloat16` would train bfloat16 weights.*Use float32"),
+        ({"method": "full", "lora_r": 4}, "`lora_r` has no effect on full, which tunes every weight"),
+        ({"method": "full", "target_modules": ["q_proj"]}, "`target_modules` has no effect on full"),
+        ({"method": "full", "method_options": ["r=4"]}, "names 'r'"),
         ({"method": "adalora", "method_options": ["total_step=9"]}, "names 'total_step', which is .* Leave it out"),
         ({"method": "houlsby", "lora_r": 4}, "`lora_r` has no effect on houlsby.*`method_options`"),
         ({"method": "ia3", "lora_target_modules": ["k_proj"]}, "no effect on ia3.*use `target_modules`"),
