@@ -32,6 +32,7 @@ _HOMES = {
     "add_weights": "distance.weighting",
     "evaluate_facts": "evaluation.evaluator",
     "load_facts": "facts.readers",
+    "record_base": "evaluation.record",
     "semantic_distance": "distance.embedding",
     "semantic_weight": "distance.weighting",
     "tokenize_facts": "facts.prompts",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from .evaluation.callback import EvaluateFactsCallback as EvaluateFactsCallback
     from .evaluation.evaluator import Evaluation as Evaluation
     from .evaluation.evaluator import evaluate_facts as evaluate_facts
+    from .evaluation.record import record_base as record_base
     from .facts.prompts import PromptFormat as PromptFormat
     from .facts.prompts import tokenize_facts as tokenize_facts
     from .facts.readers import load_facts as load_facts

@@ -46,6 +46,24 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise OSError(error.errno, f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
+def place_atomically(source: Path, path: Path) -> None:
+    """Have a file at `path` too, whole or not at all: a link to the same bytes where the disk can, else a copy.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    temporary = temporary_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def sweep(folder: Path, recursive: bool = False) -> None:
     """Delete temporary files and folders whose process was killed before it could; those of live processes stay."""
     import psutil

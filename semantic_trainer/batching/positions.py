@@ -45,3 +45,26 @@ def left_padded_positions(attention_mask: torch.Tensor) -> torch.Tensor | None:
     if attention_mask.ndim != 2 or bool(attention_mask[:, 0].all()):
         return None
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+
+
+def forward_inputs(model: torch.nn.Module, inputs: dict, keep: torch.Tensor | None) -> dict:
+    """Inputs of a forward pass: with position ids for left padding, and with logits at the kept positions only.
+
+    Args:
+        inputs: of a batch, without labels.
+        keep: (B, T) bool; `None` for logits at all positions.
+
+    Raises:
+        ValueError: left padding, and a model that takes no position ids.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is not None and "position_ids" not in inputs:
+        positions = left_padded_positions(mask)
+        if positions is not None:
+            if "position_ids" not in forward_parameters(model):
+                raise ValueError(
+                    "the batch is padded at the left, and this model takes no position ids. Pad at the right: "
+                    'processing_class.padding_side = "right", or leave the trainer\'s own data_collator in place.'
+                )
+            inputs = {**inputs, "position_ids": positions}
+    return {**inputs, "logits_to_keep": keep} if keep is not None and keeps_positions(model) else inputs

@@ -1,5 +1,6 @@
-"""One arm of a comparison: a fresh adapter, trained or gone on with, saved whole or not at all."""
+"""One arm of a comparison: fresh weights, trained or gone on with, saved whole or not at all."""
 
+import gc
 import json
 import logging
 import os
@@ -10,14 +11,16 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from peft import PeftModel, get_peft_model
-from transformers import set_seed
+from transformers import AutoModelForCausalLM, set_seed
 
 from ..distribution import on_first
 from ..facts.prompts import PromptFormat
 from ..files import temporary_path
-from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
+from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL, load_model
+from ..training.checkpoints import ranks_as_they_are
 from ..training.trainer import SemanticWeightedTrainer
-from ..training.training_args import SemanticTrainingArguments
+from ..training.training_args import SemanticTrainingArguments, optimizer_steps
+from ..tuners.adalora import trainable_adalora
 from .options import ModelArguments
 from .tuning import adapter_config
 
@@ -32,20 +35,21 @@ def train_arm(
     training_args: SemanticTrainingArguments,
     args: ModelArguments,
     finished: Path,
-) -> PeftModel:
-    """Train one adapter on `facts`, or read it from `finished` where an earlier try has ended.
+) -> torch.nn.Module:
+    """Train one adapter, or every weight, on `facts`, or read the result from `finished` where an earlier try ended.
 
     Args:
-        model: the base, in memory; the caller gets it back with `unload()`.
+        model: the base, in memory; the caller gets it back with `base_again`.
         training_args: `output_dir` holds the arm's checkpoints, which are gone on with.
-        finished: folder of the trained adapter; written whole or not at all.
+        finished: folder of the trained adapter or model; written whole or not at all.
     """
     vars(model).pop("peft_config", None)  # what the arm before left on the base
-    if on_first((finished / "adapter_config.json").exists):
+    if on_first(finished.exists):
         logger.info("%s: trained already", finished.name)
-        return PeftModel.from_pretrained(model, finished, is_trainable=False)
+        return read_trained(model, finished)
     set_seed(training_args.seed)
-    tuned = get_peft_model(model, adapter_config(model, args))
+    config = adapter_config(model, args, optimizer_steps(training_args, facts))
+    tuned, use_cache = get_peft_model(model, config) if config else model, model.config.use_cache
     trainer = SemanticWeightedTrainer(
         tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
     )
@@ -55,16 +59,44 @@ def train_arm(
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.accelerator.free_memory()
     check_finite(tuned, finished.name.removesuffix("-adapter"))
+    if config is None:
+        model.config.use_cache = use_cache  # Trainer switches it off
+        on_first(save_trained, tuned, finished, tokenizer)
+        return tuned
     # Only now: under a Hub id PEFT would ask the Hub at every checkpoint whether the vocabulary has changed.
     name = DEFAULT_HUB_ID if args.model == DEFAULT_MODEL else args.model
     tuned.peft_config["default"].base_model_name_or_path = name
     tuned.peft_config["default"].revision = args.revision
-    on_first(save_adapter, tuned, finished)
+    on_first(save_trained, tuned, finished)
+    if trainable_adalora(tuned) is not None:  # what was pruned is zero in memory, and gone on disk: the same to a bit
+        return read_trained(tuned.unload(), finished)
     return tuned
 
 
-def check_finite(model: PeftModel, arm: str) -> None:
-    """Raise a `ValueError` where training has diverged: such an adapter is not worth evaluating."""
+def read_trained(model: torch.nn.Module, finished: Path) -> torch.nn.Module:
+    """The adapter of a folder on the base; the model of a folder instead of it."""
+    if (finished / "adapter_config.json").exists():
+        return PeftModel.from_pretrained(model, finished, is_trainable=False)
+    device = model.device
+    model.to("meta")
+    return AutoModelForCausalLM.from_pretrained(finished, dtype=torch.float32).to(device)
+
+
+def base_again(tuned: torch.nn.Module, args: ModelArguments) -> torch.nn.Module:
+    """The base as it was before an arm: without its adapter, or read anew where all weights were tuned.
+
+    The tuned weights are let go first: there is never a second copy in memory.
+    """
+    if isinstance(tuned, PeftModel):
+        return tuned.unload()
+    device, revision = tuned.device, getattr(tuned.config, "_commit_hash", None) or args.revision
+    tuned.to("meta")
+    gc.collect()  # the optimizer's moments, which the trainer's own cycles hold
+    return load_model(args.model, torch.float32, revision)[0].to(device)
+
+
+def check_finite(model: torch.nn.Module, arm: str) -> None:
+    """Raise a `ValueError` where training has diverged: such weights are not worth evaluating."""
     wrong = [name for name, p in model.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
     if wrong:
         raise ValueError(
@@ -93,9 +125,14 @@ def last_whole_checkpoint(folder: Path, processes: int = 1) -> str | None:
     return None
 
 
-def save_adapter(model: PeftModel, folder: Path) -> None:
-    """Save an adapter to a folder that appears only when it is whole."""
+def save_trained(model: torch.nn.Module, folder: Path, tokenizer: object | None = None) -> None:
+    """Save an adapter, or a whole model with its tokenizer, to a folder that appears only when it is whole."""
     temporary = temporary_path(folder)
-    model.save_pretrained(temporary, save_embedding_layers=False)
+    if tokenizer is not None:
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+    else:
+        with ranks_as_they_are(model):
+            model.save_pretrained(temporary, save_embedding_layers=False)
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, folder)

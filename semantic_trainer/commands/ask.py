@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -100,14 +99,11 @@ def ask(run: LoadedRun, questions: Sequence[str]) -> dict[str, dict[str, str]]:
     wherever a model is large, and would show what was said once rather than what the adapter on disk says.
     """
     from ..answers.decoding import greedy_answers
-    from ..answers.stage import adapters_off
 
     said: dict[str, dict[str, str]] = {}
     for who in (BASE, *run.arms):
-        if who != BASE:
-            run.model.set_adapter(who)
-        with adapters_off(run.model) if who == BASE else nullcontext():
-            chunks = greedy_answers(run.model, run.tokenizer, questions, run.form, run.settings)
+        with run.answering(None if who == BASE else who) as model:
+            chunks = greedy_answers(model, run.tokenizer, questions, run.form, run.settings)
             answers = [pair for chunk in chunks for pair in chunk]
         said[who] = {question: answer.text + " …" * answer.truncated for question, answer in answers}
     return said

@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ class LoadedRun:
     """A finished run, ready to be asked.
 
     Attributes:
-        model: `PeftModel` with one adapter an arm; its base answers with the adapters off.
+        model: `PeftModel` with one adapter an arm, whose base answers with the adapters off; or the base itself.
+        tuned: arm -> its model, where all weights were tuned.
         targets: prompts and paraphrases of the facts taught -> target.
     """
 
@@ -35,6 +37,21 @@ class LoadedRun:
     settings: "GenerationSettings"
     arms: tuple[str, ...]
     targets: Mapping[str, str]
+    tuned: Mapping[str, object] = field(default_factory=dict)
+
+    @contextmanager
+    def answering(self, arm: str | None) -> Iterator[object]:
+        """The model of an arm; of the base for `None`."""
+        from ..answers.stage import adapters_off
+
+        if self.tuned:
+            yield self.tuned[arm] if arm else self.model
+        elif arm:
+            self.model.set_adapter(arm)
+            yield self.model
+        else:
+            with adapters_off(self.model):
+                yield self.model
 
 
 def load_run(
@@ -47,8 +64,9 @@ def load_run(
 
     config = read_summary(folder).config
     settings = GenerationSettings(config["max_new_tokens"] if max_new_tokens is None else max_new_tokens, ANSWER_DTYPE)
+    full = config.get("method") == "full"
     for arm in arms:
-        check_adapter(folder / PLACES[arm], arm)
+        (check_model if full else check_adapter)(folder / PLACES[arm], arm)
     source = find_base(base or config["model"], config["revision"])
     if settings.max_new_tokens != config["max_new_tokens"]:
         logger.warning(
@@ -57,8 +75,11 @@ def load_run(
             config["max_new_tokens"],
         )
     model, tokenizer = load_model(source, choose_dtype(config["dtype"], base_frozen=True), config["revision"])
-    tuned = add_adapters(model, folder, arms, bool(config.get("use_cpu")))
-    return LoadedRun(tuned, tokenizer, run_format(config, tokenizer), settings, arms, read_targets(folder))
+    said = (tokenizer, run_format(config, tokenizer), settings, arms, read_targets(folder))
+    use_cpu = bool(config.get("use_cpu"))
+    if full:
+        return LoadedRun(to_device(model, use_cpu), *said, read_models(folder, arms, use_cpu))
+    return LoadedRun(add_adapters(model, folder, arms, use_cpu), *said)
 
 
 def check_folder(folder: Path) -> None:
@@ -107,6 +128,23 @@ def check_adapter(folder: Path, arm: str) -> None:
         raise ValueError(f"the {arm} adapter in {str(folder)!r} is torn ({error}). {fix}") from error
 
 
+def check_model(folder: Path, arm: str) -> None:
+    """Raise where the files of a model tuned as a whole are missing or torn."""
+    from safetensors import SafetensorError, safe_open
+
+    fix = "Copy the run again, whole, or repeat it with --overwrite."
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files or not (folder / "config.json").is_file():
+        lacking = "config.json" if files else "model.safetensors"
+        raise FileNotFoundError(f"the {arm} model lacks its file {str(folder / lacking)!r}. {fix}")
+    for file in files:
+        try:
+            with safe_open(file, "np"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"the {arm} model in {str(folder)!r} is torn ({error}). {fix}") from error
+
+
 def find_base(model: str, revision: str | None) -> str:
     """The folder or Hub id to load the base from; its weights are not read yet.
 
@@ -142,14 +180,29 @@ def read_targets(folder: Path) -> dict[str, str]:
     return asked | {row["prompt"].strip(): row["target"] for row in rows}
 
 
+def to_device(model: object, use_cpu: bool) -> object:
+    """A model on the device that training would take."""
+    from accelerate import PartialState
+
+    return model.to(PartialState(cpu=use_cpu).device)
+
+
+def read_models(folder: Path, arms: tuple[str, ...], use_cpu: bool) -> dict[str, object]:
+    """Each arm's own model, where all weights were tuned."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    read = AutoModelForCausalLM.from_pretrained
+    return {arm: to_device(read(folder / PLACES[arm], dtype=torch.float32), use_cpu) for arm in arms}
+
+
 def add_adapters(model: object, folder: Path, arms: tuple[str, ...], use_cpu: bool) -> object:
     """The base on the device that training would take, with one adapter an arm."""
-    from accelerate import PartialState
     from peft import PeftModel
 
     from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
 
-    model.to(PartialState(cpu=use_cpu).device)
+    to_device(model, use_cpu)
     try:
         tuned = PeftModel.from_pretrained(model, folder / PLACES[arms[0]], adapter_name=arms[0])
         for arm in arms[1:]:

@@ -14,7 +14,7 @@ from datasets import Dataset
 from filelock import FileLock, Timeout
 
 from ..distribution import on_first
-from ..files import CACHE_FIX, cache_dir, check_writable, sweep, write_atomically
+from ..files import CACHE_FIX, cache_dir, check_writable, place_atomically, sweep, write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import draw_run
 from ..report.model_card import create_model_card, result_rows, write_text
@@ -66,7 +66,7 @@ class OutputFolder:
         return self.path / "checkpoints" / arm
 
     def adapter(self, arm: str) -> Path:
-        """Where an arm's trained adapter waits until the run has ended."""
+        """Where an arm's trained adapter, or model, waits until the run has ended."""
         return self.path / "checkpoints" / f"{arm}-adapter"
 
     @contextmanager
@@ -176,8 +176,9 @@ def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tab
     """Write everything a run leaves behind; the summary comes last and says that the run has ended."""
     path = folder.path
     for arm, place in (("weighted", path), ("plain", path / "plain")):
-        for file in sorted(folder.adapter(arm).glob("adapter_*")):
-            write_atomically(place / file.name, file.read_bytes())
+        for file in sorted(folder.adapter(arm).iterdir()):
+            if file.name != "README.md":  # PEFT's; ours is written below
+                place_atomically(file, place / file.name)
     joined = join_tables(facts, tables)
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(joined.data.table, buffer)

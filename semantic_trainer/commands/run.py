@@ -20,17 +20,18 @@ from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
 from ..distribution import is_first, on_first
 from ..evaluation.evaluator import Evaluation, evaluate_facts
+from ..evaluation.record import record_base
 from ..facts.checks import FactCheck
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
 from ..models import choose_dtype, load_model
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
-from ..training.training_args import SemanticTrainingArguments
-from .arms import train_arm
+from ..training.training_args import SemanticTrainingArguments, optimizer_steps
+from .arms import base_again, train_arm
 from .checks import check_arms, check_steps
 from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
 from .output import OutputFolder, print_results, write_outputs
-from .tuning import adapter_config, check_tuning
+from .tuning import adapter_config, check_pruning, check_tuning
 
 logger = logging.getLogger(__name__)
 ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
@@ -104,6 +105,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
             "`known_labels` asks each fact after examples made of others, but there is 1 fact. Leave it out."
         )
     check_steps(training_args, len(facts))
+    check_pruning(args, optimizer_steps(training_args, facts))
     decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}
     folder = OutputFolder(Path(training_args.output_dir), run_config(args, training_args) | decisive)
     with folder.held():
@@ -121,30 +123,22 @@ def _teach(
 ) -> RunSummary:
     """The run itself, once facts and folder are in order."""
     environment = describe_environment()
-    dtype = choose_dtype(args.dtype, base_frozen=True)
+    dtype = choose_dtype(args.dtype, base_frozen=args.method != "full")
     model, tokenizer = load_model(args.model, dtype, args.revision)
     model.to(training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
     table = EmbeddingTable.from_model(model)
     config = adapter_config(model, args)
-    model = get_peft_model(model, config).unload()  # an impossible adapter is refused before anything starts
+    if config is not None:  # an impossible adapter is refused before anything starts
+        model = get_peft_model(model, config).unload()
     on_first(folder.start)
+    how = (training_args.max_new_tokens, training_args.answer_batch_size, ANSWER_DTYPE)
 
-    def evaluate(current: torch.nn.Module, noise_floor: bool = False) -> Evaluation:
-        return evaluate_facts(
-            current,
-            tokenizer,
-            facts,
-            form,
-            table,
-            training_args.max_new_tokens,
-            training_args.answer_batch_size,
-            ANSWER_DTYPE,
-            seed=training_args.seed,
-            noise_floor=noise_floor,
-        )
+    def evaluate(current: torch.nn.Module, **more: object) -> Evaluation:
+        return evaluate_facts(current, tokenizer, facts, form, table, *how, seed=training_args.seed, **more)
 
     evaluations = {"before": evaluate(model, noise_floor=True)}
+    record = None if config else record_base(model, tokenizer, facts, form, *how)
     facts = with_distances(facts, evaluations["before"], training_args)
     seconds = time.perf_counter() - started
     if args.known_labels:
@@ -154,11 +148,12 @@ def _teach(
         logger.warning(warning)
     if is_first():
         announce(model, tokenizer, facts, form, training_args, seconds)
+    tuned = None
     for arm, weighting in (("plain", "none"), ("weighted", training_args.weighting)):
+        model = model if tuned is None else base_again(tuned, args)
         arm_args = replace_arm(training_args, folder, arm, weighting)
         tuned = train_arm(model, tokenizer, facts.remove_columns("weight"), form, arm_args, args, folder.adapter(arm))
-        evaluations[arm] = evaluate(tuned)
-        model = tuned.unload()
+        evaluations[arm] = evaluate(tuned, base=record)
     summary = RunSummary(
         config=folder.config
         | {"prompt_text": form.prompt_text("{prompt}"), "prompt_format": form.kind, "dtype": str(dtype)[6:]},

@@ -6,13 +6,11 @@ import yaml
 from peft import PeftConfig
 from torch import nn
 
+from ..models import choose_dtype
+from ..tuners.adalora import check_ranks, check_schedule, default_schedule
 from ..tuners.methods import LOW_RANK, check_method, method_config
 from .options import ModelArguments
 
-NOT_IN_RUN = {
-    "adalora": "PEFT leaves its pruning to the training loop, and `run` does not do it yet",
-    "full": "`run` keeps the base beside its adapters, and would train it away",
-}
 OWN_OPTIONS = {"r": "lora_r", "target_r": "lora_r", **{n: n for n in ("lora_alpha", "lora_dropout", "target_modules")}}
 
 
@@ -39,25 +37,46 @@ def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[
 
 def check_tuning(args: ModelArguments) -> None:
     """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
-    check_method(args.method, parse_method_options(args.method_options))
-    if args.method in NOT_IN_RUN:
-        raise ValueError(f"`method` {args.method!r} is not available here: {NOT_IN_RUN[args.method]}.")
+    options = parse_method_options(args.method_options)
+    check_method(args.method, options)
+    if args.method == "full" and args.dtype == "bfloat16":
+        choose_dtype(args.dtype, base_frozen=False)  # says why not
+    if args.method == "adalora" and "total_step" in options:
+        raise ValueError("`method_options` names 'total_step', which is the training's number of steps. Leave it out.")
     defaults = ModelArguments()
     changed = [f.name for f in fields(ModelArguments) if getattr(args, f.name) != getattr(defaults, f.name)]
     if "target_modules" in changed and "lora_target_modules" in changed:
         raise ValueError("`target_modules` and `lora_target_modules` say the same. Leave the second one out.")
     idle = [name for name in changed if name.startswith("lora_") and args.method not in LOW_RANK]
+    if args.method == "full" and (idle or "target_modules" in changed):
+        raise ValueError(f"`{(*idle, 'target_modules')[0]}` has no effect on full, which tunes every weight.")
     if idle:
         instead = "`target_modules`" if idle == ["lora_target_modules"] else "`method_options`, as in: dropout=0.1"
         raise ValueError(f"`{idle[0]}` has no effect on {args.method}. Leave it out, or use {instead}.")
 
 
-def adapter_config(model: nn.Module, args: ModelArguments) -> PeftConfig | None:
-    """The method's config for this model; see `method_config`."""
+def check_pruning(args: ModelArguments, steps: int) -> None:
+    """Raise a `ValueError` where AdaLoRA has too few optimizer steps, or nothing to prune."""
+    if args.method != "adalora":
+        return
+    options = parse_method_options(args.method_options)
+    check_ranks(options.get("init_r", args.lora_r + 1), args.lora_r)
+    planned = default_schedule(steps)
+    check_schedule(steps, **{name: options.get(name, value) for name, value in planned.items()})
+
+
+def adapter_config(model: nn.Module, args: ModelArguments, steps: int | None = None) -> PeftConfig | None:
+    """The method's config for this model; see `method_config`.
+
+    Args:
+        steps: optimizer steps of the training, for AdaLoRA's schedule.
+    """
     modules = args.target_modules if args.target_modules is not None else args.lora_target_modules
     modules = modules[0] if len(modules) == 1 else modules
     low_rank = args.method in LOW_RANK
     more = {"lora_dropout": args.lora_dropout} if low_rank else {}
     more |= parse_method_options(args.method_options)
+    if args.method == "adalora" and steps is not None:
+        more["total_step"] = steps
     r, alpha = (args.lora_r, args.lora_alpha) if low_rank else (None, None)
     return method_config(model, args.method, modules, r, alpha, **more)

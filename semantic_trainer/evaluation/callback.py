@@ -10,6 +10,7 @@ from ..distance.embedding import EmbeddingTable
 from ..facts.prompts import PromptFormat, as_prompt_format
 from ..facts.schema import require_columns, require_dataset, require_strings
 from .evaluator import evaluate_facts
+from .record import BaseRecord
 
 logger = logging.getLogger(__name__)
 LOGGED = ("knowledge_accuracy", "generality", "locality", "deviation")
@@ -24,7 +25,7 @@ class EvaluateFactsCallback(TrainerCallback):
 
     Args:
         trainer: any `transformers.Trainer`, also TRL's; its `PeftModel` is compared with its own base. A model without
-            adapters counts as the base itself: locality and deviation are then left out.
+            adapters counts as the base itself, unless `base` is given: locality and deviation are then left out.
         facts: as in `evaluate_facts`.
         every_n_steps: also evaluate after every so many optimizer steps, without the trainer's own evaluation; such
             values are logged but do not choose the best model. Default: only at the trainer's evaluations
@@ -32,6 +33,7 @@ class EvaluateFactsCallback(TrainerCallback):
         prompt_format: `None` takes the trainer's, where it has one, else `auto`.
         max_new_tokens, batch_size, dtype: as in `evaluate_facts`.
         prefix: put before each name; default `eval`.
+        base: what `record_base` took down of a model whose weights are all tuned.
 
     Raises:
         TypeError: `facts` is no `datasets.Dataset`.
@@ -54,6 +56,7 @@ class EvaluateFactsCallback(TrainerCallback):
         batch_size: int = 64,
         dtype: str = "auto",
         prefix: str = "eval",
+        base: BaseRecord | None = None,
     ) -> None:
         require_dataset(facts)
         require_columns(facts, ("prompt", "target"))
@@ -75,7 +78,7 @@ class EvaluateFactsCallback(TrainerCallback):
         form = prompt_format or getattr(trainer, "prompt_format", None)
         self.prompt_format = as_prompt_format(form, facts["prompt"][:], trainer.processing_class)
         self.settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "dtype": dtype}
-        self.table = EmbeddingTable.from_model(trainer.model)  # before training: the base's
+        self.base, self.table = base, base.table if base else EmbeddingTable.from_model(trainer.model)
         self.last: tuple[int, dict[str, float]] | None = None
 
     def on_train_begin(
@@ -117,8 +120,8 @@ class EvaluateFactsCallback(TrainerCallback):
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         # The adapter changes until the next time: its answers are not worth keeping.
         asked = (self.trainer.processing_class, self.facts, self.prompt_format, self.table)
-        found = evaluate_facts(model, *asked, keep=False, **self.settings).summary
-        tuned = hasattr(model, "disable_adapter")
+        found = evaluate_facts(model, *asked, keep=False, base=self.base, **self.settings).summary
+        tuned = self.base is not None or hasattr(model, "disable_adapter")
         names = [name for name in LOGGED if found[name]["value"] is not None and (tuned or name != "locality")]
         values = {f"{self.prefix}_{name}": found[name]["value"] for name in names}
         self.last = (step, values)

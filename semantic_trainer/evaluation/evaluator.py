@@ -18,6 +18,7 @@ from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import require_columns, require_dataset, require_strings
 from . import breakdown
 from .forward import next_token_divergences, token_shares
+from .record import BaseRecord
 from .table import METRICS, Found, hops, score_table, summarise, text_lists
 
 __all__ = ["METRICS", "Evaluation", "evaluate_facts", "protocol_name"]
@@ -77,7 +78,8 @@ def is_tuned(model: object) -> bool:
             "PeftModel.from_pretrained(base, adapter)."
         )
     logger.info(
-        "`model` is no PeftModel and counts as the base itself: locality is 1 by definition, deviation undefined"
+        "`model` is no PeftModel and counts as the base itself: locality is 1 by definition, deviation undefined. If "
+        "all its weights were tuned, give `base`, what record_base took down before"
     )
     return False
 
@@ -109,6 +111,7 @@ def evaluate_facts(
     seed: int = 0,
     noise_floor: bool = False,
     keep: bool = True,
+    base: BaseRecord | None = None,
 ) -> Evaluation:
     """Ask a model about facts and score the answers against the targets and against the base model.
 
@@ -119,7 +122,7 @@ def evaluate_facts(
 
     Args:
         model: a `PeftModel` (its adapters are switched off for the base's answers), or a plain model, which counts as
-            the base itself: locality is then 1 by definition and deviation undefined.
+            the base itself, unless `base` is given: locality is then 1 by definition and deviation undefined.
         facts: dataset with `prompt` and `target`; `aliases`, `paraphrases`, `locality_prompts` and `portability` are
             used if present.
         prompt_format: `None` resolves `auto`; give the one used in training.
@@ -129,13 +132,15 @@ def evaluate_facts(
         noise_floor: also ask the base its locality prompts in reshuffled batches: the share answered alike is the
             ceiling that locality can be read against. Off by default: it asks them all once more.
         keep: `False` leaves the tuned model's answers out of the store, for an adapter that is about to change.
+        base: what `record_base` took down of the base before all weights of `model` were tuned.
 
     Returns:
         `Evaluation(summary, table)`.
 
     Raises:
         TypeError: `facts` is no `datasets.Dataset`.
-        ValueError: missing column, blank or non-text cell, a prompt longer than the context.
+        ValueError: missing column, blank or non-text cell, a prompt longer than the context, a `base` of other facts
+            or asked in another way.
 
     Example:
         >>> evaluation = evaluate_facts(trainer.model, tokenizer, facts, trainer.prompt_format)
@@ -148,12 +153,16 @@ def evaluate_facts(
     check_tokenizer(processing_class)
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"`model` must be a loaded model, but {type(model).__name__} was passed")
-    facts, tuned = facts.with_format(None), is_tuned(model)
+    facts, tuned = facts.with_format(None), base is not None or is_tuned(model)
     prompts, targets, unrelated = facts["prompt"][:], facts["target"][:], _all(text_lists(facts, "locality_prompts"))
     form = as_prompt_format(prompt_format, prompts, processing_class)
     warn_about_long_targets(targets, processing_class, form, max_new_tokens)
-    table = table or EmbeddingTable.from_model(model)
+    table = table or (base.table if base else EmbeddingTable.from_model(model))
     settings = GenerationSettings(max_new_tokens, dtype).resolve(model)
+    if base is not None:
+        base.check([*prompts, *unrelated], form, settings)
+        if noise_floor:
+            raise ValueError("`noise_floor` asks the base, which is only recorded here. Ask for it before training.")
 
     def ask(texts: list[str], who: str, adapters: bool = False, **how: object) -> dict[str, Answer]:
         return answer_prompts(
@@ -165,14 +174,19 @@ def evaluate_facts(
 
     others = [hop["prompt"] for group in hops(facts) for hop in group]
     asked = [*prompts, *_all(text_lists(facts, "paraphrases")), *unrelated, *others]
-    old = ask([*prompts, *unrelated], "base") if tuned else {}
+    if base is not None:
+        old = {p: base.answers[p] for p in (*prompts, *unrelated)}
+    else:
+        old = ask([*prompts, *unrelated], "base") if tuned else {}
     drafts = expected_answers(facts, {p: old[p].raw for p in unrelated}) if tuned else None
     new = ask(asked, "tuned" if tuned else "base", tuned, keep=keep or not tuned, drafts=drafts)
     old = old or new
     passes = (form, batch_size, settings.dtype)
     moved = dict.fromkeys(unrelated) if tuned else {}
     if moved:
-        moved = dict(zip(moved, next_token_divergences(model, processing_class, list(moved), *passes), strict=True))
+        before = base.next_token if base else None
+        shifts = next_token_divergences(model, processing_class, list(moved), *passes, base=before)
+        moved = dict(zip(moved, shifts, strict=True))
     found = Found(
         new=new,
         old=old,

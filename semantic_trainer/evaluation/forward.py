@@ -1,6 +1,6 @@
 """Scores from one forward pass, nothing generated: teacher-forced target tokens, and how far the next token moved."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ def _dealt(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)][rank::processes]
 
 
-def _collect(found: list[tuple[int, float]], n: int) -> np.ndarray:
-    """(N,) values of all processes by row number."""
+def _collect(found: list[tuple[int, object]], n: int) -> list:
+    """The N values of all processes by row number."""
     values = dict(gather(found))
-    return np.array([values[i] for i in range(n)], dtype=float)
+    return [values[i] for i in range(n)]
 
 
 @torch.no_grad()
@@ -36,17 +36,17 @@ def _by_batch(
     tails: Sequence[list[int]],
     batch_size: int,
     dtype: str,
-    score: Callable[[Layout], torch.Tensor],
-) -> np.ndarray:
-    """(N,) scores of N prompts and what follows them; `score` maps a batch's layout to (B,)."""
+    score: Callable[[Layout, list[int]], torch.Tensor],
+) -> list[torch.Tensor]:
+    """N scores of N prompts and what follows them; `score` maps a batch's layout and row numbers to (B, ...)."""
     found, ids = [], [head + tail for head, tail in zip(heads, tails, strict=True)]
     labels = [[IGNORED] * len(head) + tail for head, tail in zip(heads, tails, strict=True)]
     shared = bool(ids) and unsuited(model, max(map(len, ids))) is None
     with answering(model, dtype):
         for numbers in _dealt([len(row) for row in ids], batch_size):
             part = [ids[i] for i in numbers], [labels[i] for i in numbers]
-            values = score(Layout.of(model, *part, processing_class.pad_token_id, shared))
-            found += zip(numbers, values.tolist(), strict=True)
+            values = score(Layout.of(model, *part, processing_class.pad_token_id, shared), numbers)
+            found += zip(numbers, values.cpu().unbind(), strict=True)
     return _collect(found, len(ids))
 
 
@@ -71,12 +71,40 @@ def token_shares(
     heads = prompt_format.prompt_ids(processing_class, prompts)
     tails = prompt_format.completion_ids(processing_class, targets, prompts)
 
-    def share(batch: Layout) -> torch.Tensor:
+    def share(batch: Layout, numbers: list[int]) -> torch.Tensor:
         right = batch.logits(model).argmax(-1).cpu() == batch.targets  # (n,)
         n = torch.bincount(batch.examples)  # (B,)
         return torch.bincount(batch.examples, right.float()) / n
 
-    return _by_batch(model, processing_class, heads, tails, batch_size, dtype, share)
+    return _floats(_by_batch(model, processing_class, heads, tails, batch_size, dtype, share))
+
+
+def _floats(values: list[torch.Tensor]) -> np.ndarray:
+    return np.array([float(value) for value in values], dtype=float)
+
+
+def _by_example(rows: torch.Tensor, batch: Layout) -> torch.Tensor:
+    """(B, ...) of one row an example, which lie in the order of the layout."""
+    rows = rows.cpu()
+    return torch.zeros_like(rows).index_copy(0, batch.examples.cpu(), rows)
+
+
+def next_token_distributions(
+    model: torch.nn.Module,
+    processing_class: object,
+    prompts: Sequence[str],
+    prompt_format: PromptFormat,
+    batch_size: int = 32,
+    dtype: str = "float32",
+) -> list[torch.Tensor]:
+    """Log-probabilities of each prompt's first answer token, of the model as it stands: (V,) float32 on the CPU."""
+    heads = prompt_format.prompt_ids(processing_class, prompts)
+
+    def distributions(batch: Layout, numbers: list[int]) -> torch.Tensor:
+        return _by_example(batch.logits(model).log_softmax(-1), batch)
+
+    # The token behind a prompt only marks its last one as the one that predicts.
+    return _by_batch(model, processing_class, heads, [head[-1:] for head in heads], batch_size, dtype, distributions)
 
 
 def next_token_divergences(
@@ -86,22 +114,27 @@ def next_token_divergences(
     prompt_format: PromptFormat,
     batch_size: int = 64,
     dtype: str = "float32",
+    base: Mapping[str, torch.Tensor] | None = None,
 ) -> np.ndarray:
     """`KL(base || tuned)` of the first answer token's distribution, in nats: (N,) at least 0.
 
     It sees what equality of answers does not: a distribution that moved without changing the most likely token.
 
     Args:
-        model: a `PeftModel`; its base answers with the adapters off.
+        model: a `PeftModel`, whose base answers with the adapters off; any other with `base`.
+        base: prompt -> (V,) log-probabilities recorded of the base beforehand.
     """
     heads = prompt_format.prompt_ids(processing_class, prompts)
 
-    def divergence(batch: Layout) -> torch.Tensor:
+    def divergence(batch: Layout, numbers: list[int]) -> torch.Tensor:
         tuned = batch.logits(model).log_softmax(-1)  # (B, V)
-        with adapters_off(model):
-            base = batch.logits(model).log_softmax(-1)
-        moved = F.kl_div(tuned, base, reduction="none", log_target=True).sum(-1).clamp(min=0).cpu()
-        return torch.zeros_like(moved).index_copy(0, batch.examples, moved)
+        if base is None:
+            with adapters_off(model):
+                before = batch.logits(model).log_softmax(-1)
+        else:
+            before = torch.stack([base[prompts[numbers[i]]] for i in batch.examples.tolist()]).to(tuned)
+        moved = F.kl_div(tuned, before, reduction="none", log_target=True).sum(-1).clamp(min=0)
+        return _by_example(moved, batch)
 
-    # The token behind a prompt only marks its last one as the one that predicts.
-    return _by_batch(model, processing_class, heads, [head[-1:] for head in heads], batch_size, dtype, divergence)
+    tails = [head[-1:] for head in heads]
+    return _floats(_by_batch(model, processing_class, heads, tails, batch_size, dtype, divergence))

@@ -55,6 +55,8 @@ def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1)
 def describe_adapter(config: Mapping[str, object]) -> str:
     """`LoRA, rank 8, alpha 16 on all-linear`; a dash where the config does not say."""
     method = config.get("method", "lora" if "lora_r" in config else None)
+    if method == "full":
+        return "none: every weight is tuned"
     parts = [ADAPTERS.get(str(method), "–")]
     if method in ("lora", "adalora", "dora"):
         parts += [f"rank {config['lora_r']}", f"alpha {config.get('lora_alpha')}"]
@@ -86,7 +88,7 @@ def source_names(summary: RunSummary) -> list[str]:
 
 
 def create_model_card(summary: RunSummary, base_model: str | None, name: str, note: str = "") -> str:
-    """Text of an adapter's README.md: metadata for the Hub, results with intervals, how to use it.
+    """Text of the README.md of an adapter, or of a tuned model: metadata for the Hub, results with intervals, its use.
 
     Args:
         base_model: Hub id of the base, or `None` for a local one, which the Hub's metadata cannot name.
@@ -108,7 +110,7 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
     method = summary.config.get("method", "lora")
     data = ModelCardData(
         base_model=base_model,
-        library_name="peft",
+        library_name="transformers" if method == "full" else "peft",
         pipeline_tag="text-generation",
         tags=["semantic-trainer", "knowledge-editing", method],
         model_name=name,

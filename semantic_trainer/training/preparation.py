@@ -218,11 +218,8 @@ def uses_every_parameter(model: object) -> bool:
 
 def warn_about_lost_losses(model: object) -> None:
     """Warn of losses that a model adds to its own loss and that the weighted loss, made from logits, does not have."""
-    types = [str(getattr(config, "peft_type", "")) for config in getattr(model, "peft_config", {}).values()]
-    router = getattr(model.config.get_text_config(), "output_router_logits", False)
-    if router or any(name.endswith("ADALORA") for name in types):
-        what = "the router's auxiliary loss" if router else "AdaLoRA's orthogonality penalty"
-        logger.warning("the weighted loss does not have %s; gamma=0 keeps it", what)
+    if getattr(model.config.get_text_config(), "output_router_logits", False):
+        logger.warning("the weighted loss does not have the router's auxiliary loss; gamma=0 keeps it")
 
 
 def warn_about_half_precision(model: object, args: SemanticTrainingArguments) -> None:

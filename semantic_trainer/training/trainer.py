@@ -9,20 +9,21 @@ from transformers import Trainer, TrainingArguments
 from ..batching.chunked_head import LOGITS_AT_ONCE, chunked_head, is_plain_head, output_head
 from ..batching.positions import (
     IGNORED,
-    forward_parameters,
+    forward_inputs,
     keeps_positions,
-    left_padded_positions,
     predicted_tokens,
     predicting_positions,
 )
 from ..batching.shared_prefix import model_inputs
 from ..facts.prompts import PromptFormat
+from ..tuners.adalora import AdaLoraCallback, check_adalora, orthogonality_penalty, trainable_adalora
+from .checkpoints import load_adalora_state, ranks_as_they_are, save_adalora_state
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filling import FilledDataset, can_be_filled, fill_up
 from .filter_collator import columns_needed, without_swaps
 from .losses import weighted_nll_sum, weighted_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
-from .training_args import SemanticTrainingArguments
+from .training_args import SemanticTrainingArguments, optimizer_steps
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class SemanticWeightedTrainer(Trainer):
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would replace the weighted loss. Leave it out, or use Trainer.")
+        self._prepare_adalora(train_dataset)
         self._preparation = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)
         if train_dataset is not None:
             self.train_dataset = self._preparation.train(train_dataset)
@@ -99,6 +101,29 @@ class SemanticWeightedTrainer(Trainer):
         warn_about_half_precision(self.model, args)
         self._plain_head: bool | None = None  # not tried yet
         self._unwrapped_from = None, None
+
+    def _prepare_adalora(self, train_dataset: object) -> None:
+        """Have a trainable AdaLoRA adapter pruned; what it cannot be trained with is refused before any long work."""
+        if trainable_adalora(self.model) is None:
+            return
+        check_adalora(self.model, optimizer_steps(self.args, train_dataset))
+        if not any(isinstance(callback, AdaLoraCallback) for callback in self.callback_handler.callbacks):
+            self.add_callback(AdaLoraCallback())
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent; a checkpoint of an AdaLoRA adapter also holds what its pruning goes on with."""
+        with ranks_as_they_are(self.model):
+            super().save_model(output_dir, _internal_call)
+        if _internal_call and output_dir and self.args.should_save:
+            save_adalora_state(self.model, output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        if not load_adalora_state(self.model, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if not load_adalora_state(self.model, self.state.best_model_checkpoint):
+            super()._load_best_model()
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -158,16 +183,18 @@ class SemanticWeightedTrainer(Trainer):
             keep = shifted != IGNORED
             targets, examples = shifted[keep], segments[keep] - 1
         if return_outputs or not self._in_chunks(len(targets)):
-            outputs = model(**self._forward_inputs(inputs, None if return_outputs else keep))
+            outputs = model(**forward_inputs(self._unwrapped, inputs, None if return_outputs else keep))
             logits = outputs.logits
             if logits.ndim == 3:
                 logits = logits[:, -keep.shape[1] :][keep]  # prompt tuning puts virtual tokens in front
             total = weighted_nll_sum(logits, targets, examples, weights)
         else:
             with chunked_head(output_head(self._unwrapped), targets):
-                nll = model(**self._forward_inputs(inputs, keep)).logits[:, 0]
+                nll = model(**forward_inputs(self._unwrapped, inputs, keep)).logits[:, 0]
             total = weighted_sum(nll, examples, weights)
-        loss = self._scale(total, keep, num_items_in_batch)
+        # PEFT adds AdaLoRA's penalty to a loss of the model's own, which is not asked for here.
+        micro_batches = getattr(self, "current_gradient_accumulation_steps", 1)
+        loss = self._scale(total, keep, num_items_in_batch) + orthogonality_penalty(self._unwrapped, micro_batches)
         return (loss, outputs) if return_outputs else loss
 
     @property
@@ -187,23 +214,6 @@ class SemanticWeightedTrainer(Trainer):
             self._plain_head = is_plain_head(model)
             logger.info("logits: %s", "in chunks" if self._plain_head else "all at once, since the model changes them")
         return self._plain_head
-
-    def _forward_inputs(self, inputs: dict, keep: torch.Tensor | None) -> dict:
-        """Inputs of the one forward pass: position ids for left padding, logits only at the kept positions."""
-        model = self._unwrapped
-        mask = inputs.get("attention_mask")
-        if mask is not None and "position_ids" not in inputs:
-            positions = left_padded_positions(mask)
-            if positions is not None:
-                if "position_ids" not in forward_parameters(model):
-                    raise ValueError(
-                        "the batch is padded at the left, and this model takes no position ids. Pad at the right: "
-                        'processing_class.padding_side = "right", or leave the trainer\'s own data_collator in place.'
-                    )
-                inputs = {**inputs, "position_ids": positions}
-        if keep is not None and keeps_positions(model):
-            inputs = {**inputs, "logits_to_keep": keep}
-        return inputs
 
     def _scale(self, total: torch.Tensor, keep: torch.Tensor, num_items: torch.Tensor | int | None) -> torch.Tensor:
         """Divide by the step's target tokens; undo DDP's averaging, which the parent does in its own loss only."""

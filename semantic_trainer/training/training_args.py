@@ -1,5 +1,6 @@
 """SemanticTrainingArguments: transformers' TrainingArguments and what the weighting needs."""
 
+import math
 import os
 from dataclasses import dataclass, field, fields
 
@@ -106,3 +107,22 @@ class SemanticTrainingArguments(TrainingArguments):
             if not hasattr(converted, name):
                 setattr(converted, name, value)
         return converted
+
+
+def optimizer_steps(args: TrainingArguments, dataset: object) -> int | None:
+    """How many optimizer steps a training will have; `None` where that depends on what an iterable dataset yields.
+
+    Args:
+        dataset: the rows; only their number counts.
+
+    Example:
+        >>> optimizer_steps(TrainingArguments("out", num_train_epochs=2, per_device_train_batch_size=4), range(10))
+        6
+    """
+    if args.max_steps > 0:
+        return args.max_steps
+    if not hasattr(dataset, "__len__"):
+        return None
+    divide = math.floor if args.dataloader_drop_last else math.ceil
+    batches = divide(divide(len(dataset) / args.train_batch_size) / args.world_size)
+    return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))

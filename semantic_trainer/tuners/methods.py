@@ -9,6 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ..facts.messages import suggest
+from .adalora import SCHEDULE, UNKNOWN_STEPS, check_ranks, check_schedule, default_schedule
 from .houlsby import HoulsbyConfig
 from .modules import attention_modules, linear_modules, matching_modules, shortest_names, sublayer_outputs
 
@@ -23,8 +24,6 @@ METHODS = (*CONFIGS, "full")
 LOW_RANK = ("lora", "adalora", "dora")  # the methods that have a rank and a scale
 ALL_LINEAR, ATTENTION = "all-linear", "attention"
 OWN_ARGUMENTS = {"target_r": "r", "lora_alpha": "alpha"}  # fields of a config that have an argument of another name
-# AdaLoRA wants the number of optimizer steps, which only a trainer knows: until it begins, a schedule without end.
-UNKNOWN_STEPS = 2**31 - 1
 
 
 def method_config(
@@ -46,15 +45,17 @@ def method_config(
         r: rank of lora, adalora (the mean rank it prunes down to) and dora; default 8.
         alpha: their scale, divided by the rank; default 16.
         more: other fields of the method's config, as in `lora_dropout=0.1` or `bottleneck_size=32`.
-            AdaLoRA starts from rank `init_r`, by default half as many again as `r`; its `total_step`, unless given,
-            is a placeholder (`UNKNOWN_STEPS`) to be replaced when the training begins.
+            AdaLoRA starts from rank `init_r`, by default half as many again as `r`. Its `total_step`, unless given, is
+            a placeholder (`UNKNOWN_STEPS`) to be replaced when the training begins, and with it `tinit`, `tfinal` and
+            `deltaT`; see `semantic_trainer.tuners.adalora.default_schedule`.
 
     Returns:
         The config, or `None` for `full`.
 
     Raises:
         ValueError: an unknown method or field, a name that matches no module, no linear layer or no block structure to
-            find targets in, `r` or `alpha` for a method that has none, `init_r` not above `r`.
+            find targets in, `r` or `alpha` for a method that has none, `init_r` not above `r`, `total_step` too small,
+            `full` for a model that is quantized or in half precision.
 
     Example:
         >>> config = method_config(model, "lora", "attention", r=4)
@@ -65,6 +66,7 @@ def method_config(
         return method
     check_method(method, more, r, alpha)
     if method == "full":
+        check_full(model)
         return None
     given = [target_modules] if isinstance(target_modules, str) else list(target_modules)
     names = target_names(model, given, houlsby=method == "houlsby")
@@ -83,6 +85,9 @@ def method_config(
         rank = fixed.pop("r")
         fixed |= {"target_r": rank, "init_r": ceil(1.5 * rank), "total_step": UNKNOWN_STEPS}
         check_ranks(int(more.get("init_r", fixed["init_r"])), rank)
+        if "total_step" in more:
+            fixed |= default_schedule(more["total_step"])
+            check_schedule(more["total_step"], **{name: more.get(name, fixed[name]) for name in SCHEDULE})
     if method == "ia3":
         fixed |= ia3_modules(model, names, more.pop("feedforward_modules", None))
     return CONFIGS[method](**{**fixed, **more})
@@ -112,12 +117,15 @@ def check_method(
             raise ValueError(f"`{name}` is no field of {method}'s config.{suggest(name, known)}")
 
 
-def check_ranks(init_r: int, target_r: int) -> None:
-    """Raise a `ValueError` where AdaLoRA would have nothing to prune; PEFT fails only in the midst of training."""
-    if init_r <= target_r:
+def check_full(model: nn.Module) -> None:
+    """Raise a `ValueError` where a model's own weights cannot be trained: quantized, or in half precision."""
+    if getattr(model, "is_quantized", False):
+        raise ValueError("`method` full cannot train quantized weights. Load the model in float32, or use an adapter.")
+    half = [name for name, p in model.named_parameters() if p.is_floating_point() and p.itemsize < 4]
+    if half:
         raise ValueError(
-            f"`init_r` must be above `r`, the rank AdaLoRA prunes down to, but {init_r} and {target_r} were passed. "
-            f"Give for example init_r={ceil(1.5 * target_r)}, or use lora."
+            f"`method` full would train weights in half precision ({len(half)} tensors, first {half[0]}), where small "
+            "updates are lost. Load the model with dtype=torch.float32, or use an adapter."
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from semantic_trainer.commands.options import ModelArguments, parse
 from semantic_trainer.commands.run import RunArguments
 from semantic_trainer.commands.tuning import adapter_config, check_tuning, parse_method_options
 from semantic_trainer.training.training_args import SemanticTrainingArguments
+
+from .test_resume import interrupt_training
 
 
 def config_of(model: object, **options: object) -> PeftConfig:
@@ -70,8 +73,11 @@ def test_a_yaml_may_name_them_in_each_way(form: object, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"method": "hulsby"}, "`method` 'hulsby' is none of .* Did you mean 'houlsby'"),
-        ({"method": "full"}, "`method` 'full' is not available here: `run` keeps the base"),
-        ({"method": "adalora"}, "`method` 'adalora' is not available here: PEFT leaves its pruning"),
+        ({"method": "full", "dtype": "bfloat16"}, "`dtype=bfloat16` would train bfloat16 weights.*Use float32"),
+        ({"method": "full", "lora_r": 4}, "`lora_r` has no effect on full, which tunes every weight"),
+        ({"method": "full", "target_modules": ["q_proj"]}, "`target_modules` has no effect on full"),
+        ({"method": "full", "method_options": ["r=4"]}, "names 'r'"),
+        ({"method": "adalora", "method_options": ["total_step=9"]}, "names 'total_step', which is .* Leave it out"),
         ({"method": "houlsby", "lora_r": 4}, "`lora_r` has no effect on houlsby.*`method_options`"),
         ({"method": "ia3", "lora_target_modules": ["k_proj"]}, "no effect on ia3.*use `target_modules`"),
         ({"target_modules": ["q_proj"], "lora_target_modules": ["k_proj"]}, "say the same"),
@@ -85,6 +91,45 @@ def test_a_yaml_may_name_them_in_each_way(form: object, tmp_path: Path) -> None:
 def test_wrong_options_are_refused_before_a_model_is_loaded(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_tuning(ModelArguments(**options))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_train_epochs": 0.1}, "too few steps.*`tinit` = 0 and until step 1, 1 optimizer"),
+        ({"method_options": ["tinit=3", "tfinal=3"]}, "too few steps.* = 3 and until step 3, 6 .* Train for 7 steps"),
+        ({"method_options": ["tinit=x"]}, "`tinit` must be an integer of at least 0, but is 'x'"),
+        ({"method_options": ["init_r=2"]}, "`init_r` must be above .* 2 and 2 were passed"),
+    ],
+)
+def test_what_adalora_cannot_prune_is_refused_before_the_model_is_loaded(
+    wrong: dict, message: str, call: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr("semantic_trainer.commands.run.load_model", None)
+    assert call("run", method="adalora", **wrong) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_run_with_adalora_is_pruned_and_goes_on_after_an_interrupt(
+    call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
+    tables = []
+    for name, stop in (("unbroken", None), ("broken", 5)):
+        options = {"method": "adalora", "output_dir": tmp_path / name, "method_options": ["init_r=5"]}
+        options |= {"save_strategy": "steps", "save_steps": 1}
+        if stop:
+            with monkeypatch.context() as patch:
+                interrupt_training(patch, "weighted", stop)
+                assert call("run", **options) == 130
+        assert call("run", *(["--resume"] if stop else []), **options) == 0
+        tables.append((tmp_path / name / "facts.parquet").read_bytes())
+    assert tables[0] == tables[1]
+    config = json.loads((tmp_path / "unbroken" / "adapter_config.json").read_text())
+    assert (config["init_r"], config["target_r"], config["total_step"], config["tfinal"]) == (5, 2, 6, 3)
+    assert sum(map(sum, config["rank_pattern"].values())) == 2 * 14
+    run = load_run(tmp_path / "broken", ("plain", "weighted"))
+    assert sum(len(p) for name, p in run.model.named_parameters() if "lora_E.plain" in name) == 2 * 14
 
 
 def test_a_wrong_target_is_refused_before_anything_starts(

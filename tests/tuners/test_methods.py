@@ -87,6 +87,16 @@ def test_ia3_scales_the_input_of_what_ends_the_mlp(architecture: str, tiny: Call
 
 
 @pytest.mark.parametrize("targets", ["all-linear", "attention", ["c_proj", "c_attn"], ["attn.c_proj"], ["mlp.c_proj"]])
+def test_weights_that_full_cannot_train_are_refused(tiny: Callable) -> None:
+    assert method_config(tiny("llama"), "full") is None
+    with pytest.raises(ValueError, match="half precision .* first model.embed_tokens.weight.*dtype=torch.float32"):
+        method_config(tiny("llama").bfloat16(), "full")
+    quantized = tiny("llama")
+    quantized.is_quantized = True
+    with pytest.raises(ValueError, match="full cannot train quantized weights.*or use an adapter"):
+        method_config(quantized, "full")
+
+
 @pytest.mark.parametrize("method", [name for name in CONFIGS if name != "adalora"])
 def test_a_config_survives_its_file(
     method: str, targets: str | list[str], tiny: Callable, ids: torch.Tensor, tmp_path: object
@@ -225,4 +235,4 @@ def test_shortest_names_match_these_modules_alone(architecture: str, tiny: Calla
 
 def test_the_help_names_the_methods_of_run() -> None:
     described = ModelArguments.__dataclass_fields__["method"].metadata["help"]
-    assert all(name in described for name in METHODS if name not in ("adalora", "full"))
+    assert all(name in described for name in METHODS)
