@@ -67,6 +67,17 @@ def test_fillers_count_nothing_whatever_the_collator_makes_of_them(apart: Callab
     assert apart(jobs.gradients(tmp_path, 1, 7, 2, jobs.LabelsFromIds()), "own collator") <= TOLERANCE
 
 
+def test_trls_trainer_is_one_processs(two: list[dict], apart: Callable, tmp_path: Path) -> None:
+    one = jobs.sft(tmp_path, 1)
+    assert len(one["steps"]) == 6  # 11 rows: the last batch of an epoch is filled up
+    assert apart(one, "sft") <= TOLERANCE
+    assert len(set(one["weights"])) > 3
+    for results in two:
+        assert results["sft"]["weights"] == one["weights"]
+        for ours, theirs in zip(results["sft"]["metrics"], one["metrics"], strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-5)
+
+
 def test_ddp_does_not_search_a_peft_model_for_unused_parameters(two: list[dict]) -> None:
     assert two[0]["gradients-7-1"]["searches"] is False
 
