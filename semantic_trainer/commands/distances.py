@@ -14,7 +14,7 @@ from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first
 from ..files import check_writable
-from ..models import choose_dtype, load_model
+from ..models import choose_dtype, load_model, place
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
@@ -49,8 +49,8 @@ def measure(args: RunArguments, training_args: SemanticTrainingArguments) -> Dat
     check_arms(training_args)
     check_writable(Path(training_args.output_dir), "`output_dir`", "Choose another folder.")
     facts, _ = read_fact_sets(args)
-    model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
-    model.to(training_args.device)
+    model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision, args.load_in)
+    place(model, training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
     table = EmbeddingTable.from_model(model)
     size = training_args.answer_batch_size

@@ -56,7 +56,8 @@ def load_run(
             settings.max_new_tokens,
             config["max_new_tokens"],
         )
-    model, tokenizer = load_model(source, choose_dtype(config["dtype"], base_frozen=True), config["revision"])
+    dtype = choose_dtype(config["dtype"], base_frozen=True)
+    model, tokenizer = load_model(source, dtype, config["revision"], config.get("load_in"))
     tuned = add_adapters(model, folder, arms, bool(config.get("use_cpu")))
     return LoadedRun(tuned, tokenizer, run_format(config, tokenizer), settings, arms, read_targets(folder))
 
@@ -148,8 +149,9 @@ def add_adapters(model: object, folder: Path, arms: tuple[str, ...], use_cpu: bo
     from peft import PeftModel
 
     from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
+    from ..models import place
 
-    model.to(PartialState(cpu=use_cpu).device)
+    place(model, PartialState(cpu=use_cpu).device)
     try:
         tuned = PeftModel.from_pretrained(model, folder / PLACES[arms[0]], adapter_name=arms[0])
         for arm in arms[1:]:

