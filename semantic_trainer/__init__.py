@@ -24,7 +24,9 @@ _HOMES = {
     "RandomFilter": "distance.random_filter",
     "SemanticFilter": "distance.filtering",
     "SemanticFilterCollator": "training.filter_collator",
+    "SemanticSFTConfig": "training.sft_config",
     "SemanticTrainingArguments": "training.training_args",
+    "SemanticWeightedSFTTrainer": "training.sft_trainer",
     "SemanticWeightedTrainer": "training.trainer",
     "add_distances": "distance.embedding",
     "add_known_labels": "answers.known",
@@ -73,6 +75,8 @@ if TYPE_CHECKING:
     from .facts.prompts import tokenize_facts as tokenize_facts
     from .facts.readers import load_facts as load_facts
     from .training.filter_collator import SemanticFilterCollator as SemanticFilterCollator
+    from .training.sft_config import SemanticSFTConfig as SemanticSFTConfig
+    from .training.sft_trainer import SemanticWeightedSFTTrainer as SemanticWeightedSFTTrainer
     from .training.trainer import SemanticWeightedTrainer as SemanticWeightedTrainer
     from .training.training_args import SemanticTrainingArguments as SemanticTrainingArguments
     from .tuners import HoulsbyConfig as HoulsbyConfig

@@ -9,6 +9,7 @@ import torch
 
 from .distribution import local_main_first
 from .files import CACHE_FIX, cache_dir, check_writable, sweep, temporary_path
+from .quantization import check_load_in, loaded_in, quantization_config
 
 logger = logging.getLogger(__name__)
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
@@ -98,17 +99,39 @@ def choose_dtype(dtype: str, base_frozen: bool) -> torch.dtype:
     return chosen
 
 
-def load_model(model: str, dtype: torch.dtype, revision: str | None = None) -> tuple[torch.nn.Module, object]:
+def load_model(
+    model: str, dtype: torch.dtype, revision: str | None = None, load_in: str | None = None
+) -> tuple[torch.nn.Module, object]:
     """`(model, tokenizer)` from a Hub id, a local folder or the embedded default; pad falls back to EOS.
+
+    Args:
+        dtype: of the weights; of a quantized model what its 4-bit layers are multiplied in, while embeddings, norms
+            and output head stay in float32.
+        load_in: `4bit` (NF4) or `8bit`: the linear layers quantized by bitsandbytes, ready for an adapter (PEFT's
+            `prepare_model_for_kbit_training`: nothing in the base is trainable), and on the device to be used.
 
     Raises:
         OSError: there is no such model.
+        ValueError: an unknown `load_in`.
+        ModuleNotFoundError: `load_in` without bitsandbytes.
+
+    Example:
+        >>> model, tokenizer = load_model("builtin:smollm2-135m-instruct", torch.float32, load_in="4bit")
     """
     from transformers import AutoModelForCausalLM
 
+    check_load_in(load_in)
+    options = {"dtype": dtype, "revision": revision}
+    if load_in:
+        # float32: so the input embeddings, of which distances are made, are the checkpoint's own.
+        options |= {"dtype": torch.float32, "quantization_config": quantization_config(load_in, dtype)}
     with local_main_first():
         tokenizer = load_tokenizer(model, revision)
-        loaded = AutoModelForCausalLM.from_pretrained(resolve_model(model), dtype=dtype, revision=revision)
+        loaded = AutoModelForCausalLM.from_pretrained(resolve_model(model), **options)
+    if load_in:
+        from peft import prepare_model_for_kbit_training
+
+        loaded = prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
     return loaded, tokenizer
 
 
@@ -120,3 +143,20 @@ def load_tokenizer(model: str, revision: str | None = None) -> object:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def place(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """The model on a device; a quantized one is loaded onto the accelerator, if there is one, and is not moved.
+
+    Raises:
+        ValueError: it was loaded onto another kind of device.
+    """
+    if not loaded_in(model):
+        return model.to(device)
+    found = next(model.parameters()).device
+    if found.type != device.type:
+        raise ValueError(
+            f"`use_cpu` does not go with `load_in` here: bitsandbytes has loaded the model onto {found}. Hide the "
+            'accelerator instead, as in CUDA_VISIBLE_DEVICES="".'
+        )
+    return model

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,6 +12,7 @@ from transformers import GenerationConfig
 
 from ..batching.shared_prefix import common_head
 from ..facts.prompts import PromptFormat, check_tokenizer
+from ..quantization import computing_in_float32, is_packed
 from .decoder import Decoder
 from .drafts import PROBES
 from .reading import Answer
@@ -54,12 +55,15 @@ class GenerationSettings:
 
 @contextmanager
 def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
-    """Evaluation mode, plain greedy defaults and, for `dtype="float32"`, upcast weights; all put back."""
+    """Evaluation mode, plain greedy defaults and, for `dtype="float32"`, upcast weights; all put back.
+
+    Quantized weights stay as they are, but are multiplied in float32 then.
+    """
     owner = model.get_base_model() if hasattr(model, "get_base_model") else model
     modes, own_config = [(module, module.training) for module in model.modules()], owner.generation_config
     half = []
     if dtype == "float32":
-        tensors = [*model.parameters(), *model.buffers()]
+        tensors = [tensor for tensor in [*model.parameters(), *model.buffers()] if not is_packed(tensor)]
         half = [(tensor, tensor.dtype) for tensor in tensors if tensor.dtype in HALF_PRECISION]
     try:
         for tensor, _ in half:
@@ -67,7 +71,8 @@ def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
         model.eval()
         # generate() fills what a config leaves unset from the model's own one: repetition penalties and the like.
         owner.generation_config = GenerationConfig()
-        yield
+        with computing_in_float32(model) if dtype == "float32" else nullcontext():
+            yield
     finally:
         owner.generation_config = own_config
         for module, training in modes:

@@ -122,6 +122,6 @@ def model_inputs(rows: SharedPrefixRows | dict, model: torch.nn.Module) -> dict[
     config = model.config.get_text_config()
     mask = shared_prefix_mask(rows["segment_ids"])
     if getattr(config, "_attn_implementation", None) != "sdpa":
-        dtype = next(model.parameters()).dtype
+        dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())  # not that of packed weights
         mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
     return {"input_ids": rows["input_ids"], "position_ids": rows["position_ids"], "attention_mask": mask}

@@ -17,7 +17,7 @@ from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first, local_main_first
 from ..files import check_writable
-from ..models import choose_dtype, load_model, load_tokenizer, resolve_model
+from ..models import choose_dtype, load_model, load_tokenizer, place, resolve_model
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
@@ -94,8 +94,9 @@ def _asked(
     """Who answers (a model or a server), its tokenizer, its embedding table, and its context length."""
     server = args.server()
     if server is None:
-        model, tokenizer = load_model(args.model, choose_dtype(args.dtype, base_frozen=True), args.revision)
-        model.to(training_args.device)
+        dtype = choose_dtype(args.dtype, base_frozen=True)
+        model, tokenizer = load_model(args.model, dtype, args.revision, args.load_in)
+        place(model, training_args.device)
         return model, tokenizer, EmbeddingTable.from_model(model), context_length(model)
     with local_main_first():
         source = resolve_model(args.model)

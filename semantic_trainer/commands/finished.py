@@ -74,7 +74,8 @@ def load_run(
             settings.max_new_tokens,
             config["max_new_tokens"],
         )
-    model, tokenizer = load_model(source, choose_dtype(config["dtype"], base_frozen=True), config["revision"])
+    dtype = choose_dtype(config["dtype"], base_frozen=True)
+    model, tokenizer = load_model(source, dtype, config["revision"], config.get("load_in"))
     said = (tokenizer, run_format(config, tokenizer), settings, arms, read_targets(folder))
     use_cpu = bool(config.get("use_cpu"))
     if full:
@@ -184,7 +185,9 @@ def to_device(model: object, use_cpu: bool) -> object:
     """A model on the device that training would take."""
     from accelerate import PartialState
 
-    return model.to(PartialState(cpu=use_cpu).device)
+    from ..models import place
+
+    return place(model, PartialState(cpu=use_cpu).device)
 
 
 def read_models(folder: Path, arms: tuple[str, ...], use_cpu: bool) -> dict[str, object]:

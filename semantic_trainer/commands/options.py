@@ -57,6 +57,9 @@ class ModelArguments:
     dtype: str = field(
         default="auto", metadata={"help": "Base weights: auto, float32 or bfloat16 (frozen base only)."}
     )
+    load_in: str | None = field(
+        default=None, metadata={"help": "4bit or 8bit: quantize the base's linear layers with bitsandbytes."}
+    )
     method: str = field(
         default="lora", metadata={"help": "lora, adalora, dora, ia3, houlsby or full; see docs/tuning_methods.md."}
     )

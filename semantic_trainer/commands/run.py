@@ -24,7 +24,7 @@ from ..evaluation.record import record_base
 from ..facts.checks import FactCheck
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
-from ..models import choose_dtype, load_model
+from ..models import choose_dtype, load_model, place
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
 from ..training.training_args import SemanticTrainingArguments, optimizer_steps
 from .arms import base_again, train_arm
@@ -124,8 +124,8 @@ def _teach(
     """The run itself, once facts and folder are in order."""
     environment = describe_environment()
     dtype = choose_dtype(args.dtype, base_frozen=args.method != "full")
-    model, tokenizer = load_model(args.model, dtype, args.revision)
-    model.to(training_args.device)
+    model, tokenizer = load_model(args.model, dtype, args.revision, args.load_in)
+    place(model, training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
     table = EmbeddingTable.from_model(model)
     config = adapter_config(model, args)

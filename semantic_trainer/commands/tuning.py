@@ -7,6 +7,7 @@ from peft import PeftConfig
 from torch import nn
 
 from ..models import choose_dtype
+from ..quantization import check_load_in
 from ..tuners.adalora import check_ranks, check_schedule, default_schedule
 from ..tuners.methods import LOW_RANK, check_method, method_config
 from .options import ModelArguments
@@ -39,6 +40,12 @@ def check_tuning(args: ModelArguments) -> None:
     """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
     options = parse_method_options(args.method_options)
     check_method(args.method, options)
+    check_load_in(args.load_in)
+    if args.load_in and args.method == "full":
+        raise ValueError(
+            f"`load_in={args.load_in}` with `method=full`: quantized weights cannot be trained, only an adapter on "
+            "them. Choose another method, as in QLoRA, or leave `load_in` out."
+        )
     if args.method == "full" and args.dtype == "bfloat16":
         choose_dtype(args.dtype, base_frozen=False)  # says why not
     if args.method == "adalora" and "total_step" in options:

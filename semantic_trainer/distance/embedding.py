@@ -18,6 +18,7 @@ from ..facts.schema import (
     require_dataset,
     require_strings,
 )
+from ..quantization import is_packed
 
 PAIRS_AT_A_TIME = 1024  # two float64 blocks of this many rows stay in the processor's cache
 
@@ -38,6 +39,11 @@ class EmbeddingTable:
     def __init__(self, weight: torch.Tensor) -> None:
         if weight.ndim != 2:
             raise ValueError(f"`weight` must be a (V, E) table, but its shape is {tuple(weight.shape)}")
+        if not weight.is_floating_point() or is_packed(weight):
+            raise ValueError(
+                f"the input embeddings are quantized ({weight.dtype}), and distances need them as they were. Load the "
+                "model with them left out, or read the table of its checkpoint: EmbeddingTable.from_pretrained(path)."
+            )
         self.weight = weight.detach().to("cpu", torch.float32, copy=True)
 
     @classmethod

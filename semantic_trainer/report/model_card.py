@@ -25,6 +25,7 @@ TITLES = {
     "locality_noise_floor": "Locality, noise floor",
     "next_token_kl": "Next-token KL",
 }
+BITS = {"4bit": "4 bits (NF4)", "8bit": "8 bits (int8)"}
 ADAPTERS = {"lora": "LoRA", "adalora": "AdaLoRA", "dora": "DoRA", "ia3": "(IA)³", "houlsby": "Houlsby"}
 # Metric -> (scale, unit, decimals of the value, of its interval); None: as the caller says.
 FORMATS = {
@@ -63,7 +64,8 @@ def describe_adapter(config: Mapping[str, object]) -> str:
     options = config.get("method_options") or []
     parts += [f"{name}={value}" for name, value in options.items()] if isinstance(options, dict) else options
     modules = config.get("target_modules") or config.get("lora_target_modules") or ["–"]
-    return f"{', '.join(parts)} on {modules if isinstance(modules, str) else ', '.join(modules)}"
+    on = f"{', '.join(parts)} on {modules if isinstance(modules, str) else ', '.join(modules)}"
+    return f"{on}, base in {BITS[config['load_in']]}" if config.get("load_in") else on
 
 
 def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:
@@ -127,6 +129,8 @@ def create_model_card(summary: RunSummary, base_model: str | None, name: str, no
         note=note,
         method=method,
         adapter=ADAPTERS.get(method, method),
+        load_in=summary.config.get("load_in"),
+        bits=BITS.get(summary.config.get("load_in") or ""),
         summary=summary,
         rows=result_rows(summary),
         protocol=protocol,

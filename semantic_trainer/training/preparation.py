@@ -24,7 +24,7 @@ from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
 from ..facts.schema import replace_columns, require_dataset, require_strings
 from ..files import sweep, write_atomically
-from .training_args import SemanticTrainingArguments
+from .training_args import WeightingArguments
 
 logger = logging.getLogger(__name__)
 PREPARED_FILE = "prepared_facts.parquet"
@@ -42,23 +42,26 @@ class Preparation:
         weighted: whether the training loss is ours; decided by `train`.
         statistics: weighting statistics for the logs; filled by `train`.
         shares_prefixes: whether the training batches are shared-prefix rows; decided by `train`.
+        answers, stock: for messages, the column of a fact's answer and the trainer whose loss it is without weights.
     """
 
     model: object
-    args: SemanticTrainingArguments
+    args: WeightingArguments
     processing_class: object
     prompt_format: PromptFormat | None = None
     own_collator: bool = False
     weighted: bool = False
     statistics: dict[str, float] | None = None
     shares_prefixes: bool = False
+    answers: str = "target"
+    stock: str = "transformers.Trainer"
 
     def train(self, dataset: object) -> object:
         """The training set with `input_ids`, `labels` and, where the loss is weighted, `weight`."""
         if isinstance(dataset, DatasetDict):
             require_dataset(dataset, "train_dataset")
         if not isinstance(dataset, Dataset):
-            return self._not_tabular(dataset)
+            return self.not_tabular(dataset)
         if not len(dataset):
             raise ValueError("`train_dataset` has no rows")
         dataset = dataset.with_format(None)
@@ -73,7 +76,7 @@ class Preparation:
                 "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
                 "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
             )
-        dataset = self._weigh(dataset, facts)
+        dataset = self.weigh(dataset, facts)
         self.shares_prefixes = facts and self.weighted and not self.own_collator and self._may_share(dataset)
         return dataset
 
@@ -92,19 +95,19 @@ class Preparation:
             logger.info("batching: the facts of a row share the dropout of their common head")
         return True
 
-    def _not_tabular(self, dataset: object) -> object:
+    def not_tabular(self, dataset: object) -> object:
         """A dataset without columns to read: trained as it is, its weights only with `weighting="column"`."""
         if self.args.weighting == "column":
             self.weighted = True  # the collator carries the weights of any dataset
             return dataset
         names = getattr(dataset, "column_names", None) or ()
         asked = self.args.gamma or self.args.weighting not in ("paper", "none")
-        if asked or "distance" in names or {"prompt", "target"} <= set(names):
+        if asked or "distance" in names or {"prompt", self.answers} <= set(names):
             raise ValueError(
                 f"`train_dataset` is a {type(dataset).__name__}, whose columns cannot be measured beforehand. "
                 'Pass a datasets.Dataset, or give every row a `weight` and set weighting="column".'
             )
-        self._without_distance(names or type(dataset).__name__)
+        self.without_distance(names or type(dataset).__name__)
         return dataset
 
     def eval(self, dataset: object) -> object:
@@ -137,7 +140,8 @@ class Preparation:
         check_shots(self.prompt_format, facts)
         return tokenize_facts(facts, self.processing_class, self.prompt_format, context_length(self.model))
 
-    def _weigh(self, dataset: Dataset, facts: bool) -> Dataset:
+    def weigh(self, dataset: Dataset, facts: bool) -> Dataset:
+        """The training set with `weight`, where its loss is weighted; `facts` can be asked and measured for it."""
         args, names = self.args, dataset.column_names
         if "weight" in names and args.weighting != "column":
             logger.info("the column `weight` is ignored: `distance` and gamma decide (weighting=%r)", args.weighting)
@@ -157,25 +161,27 @@ class Preparation:
             gamma = 1.0 if args.gamma is None else args.gamma
             dataset = add_weights(dataset, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)
         else:
-            self._without_distance(names)
+            self.without_distance(names)
             return dataset
         self.weighted = True
         self.statistics = weight_statistics(dataset)
         return dataset
 
-    def _without_distance(self, found: object) -> None:
+    def without_distance(self, found: object, why: str = "has no column `distance`") -> None:
         """No distances to weigh by: an error where weighting was asked for, else one warning and the stock loss."""
         args = self.args
         if args.gamma or args.weighting not in ("paper", "none"):
             asked = f"gamma={args.gamma}" if args.gamma else f"weighting={args.weighting!r}"
             raise ValueError(
-                f"`{asked}` needs distances, but `train_dataset` has {found}. Add the column `distance` with "
-                "add_old_answers and add_distances, or pass a dataset with `prompt` and `target`."
+                f"`{asked}` needs distances, but `train_dataset` {why}; it has {found}. Add the column `distance` "
+                f"with add_old_answers and add_distances, or pass a dataset with `prompt` and `{self.answers}`."
             )
         if args.gamma is None and args.weighting == "paper":
             logger.warning(
-                "`train_dataset` has no column `distance`: every weight is 1 and the loss is transformers.Trainer's. "
-                "Add `distance` with add_old_answers and add_distances to weigh facts by it."
+                "`train_dataset` %s: every weight is 1 and the loss is %s's. "
+                "Add `distance` with add_old_answers and add_distances to weigh facts by it.",
+                why,
+                self.stock,
             )
 
     def _measure(self, facts: Dataset) -> Dataset:
@@ -222,7 +228,7 @@ def warn_about_lost_losses(model: object) -> None:
         logger.warning("the weighted loss does not have the router's auxiliary loss; gamma=0 keeps it")
 
 
-def warn_about_half_precision(model: object, args: SemanticTrainingArguments) -> None:
+def warn_about_half_precision(model: object, args: WeightingArguments) -> None:
     """Warn where trainable weights are in half precision, in which small updates are lost."""
     half = [name for name, p in model.named_parameters() if p.requires_grad and p.itemsize < 4]
     if half and not (args.bf16 or args.fp16):

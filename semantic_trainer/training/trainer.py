@@ -19,16 +19,16 @@ from ..facts.prompts import PromptFormat
 from ..tuners.adalora import AdaLoraCallback, check_adalora, orthogonality_penalty, trainable_adalora
 from .checkpoints import load_adalora_state, ranks_as_they_are, save_adalora_state
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
-from .filling import FilledDataset, can_be_filled, fill_up
-from .filter_collator import columns_needed, without_swaps
+from .filter_collator import without_swaps
 from .losses import weighted_nll_sum, weighted_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .training_args import SemanticTrainingArguments, optimizer_steps
+from .weighted_rows import WeightedRows
 
 logger = logging.getLogger(__name__)
 
 
-class SemanticWeightedTrainer(Trainer):
+class SemanticWeightedTrainer(WeightedRows, Trainer):
     """[`~transformers.Trainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
@@ -125,25 +125,6 @@ class SemanticWeightedTrainer(Trainer):
         if not load_adalora_state(self.model, self.state.best_model_checkpoint):
             super()._load_best_model()
 
-    def _set_signature_columns_if_needed(self) -> None:
-        super()._set_signature_columns_if_needed()
-        if self.weighted and WEIGHT not in self._signature_columns:
-            self._signature_columns.append(WEIGHT)
-        self._signature_columns += set(columns_needed(self.data_collator)) - set(self._signature_columns)
-
-    def get_train_dataloader(self) -> DataLoader:
-        """As the parent; in several processes, what is missing to whole batches is filled with rows without labels."""
-        rows = self.train_dataset
-        if not (self.weighted and can_be_filled(rows, self.args)):
-            return super().get_train_dataloader()
-        self.train_dataset = FilledDataset(rows)
-        try:
-            loader = super().get_train_dataloader()
-        finally:
-            self.train_dataset = rows
-        fill_up(loader, len(rows))
-        return loader
-
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
         facts = None if isinstance(eval_dataset, str) else eval_dataset
@@ -223,23 +204,3 @@ class SemanticWeightedTrainer(Trainer):
         if self.args.average_tokens_across_devices:
             loss = loss * (self.accelerator.num_processes // self.get_tp_size())
         return loss
-
-    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor:
-        norm = super()._clip_grad_norm(model)
-        counts = self._clip_counts()
-        counts["steps"] += 1
-        counts["clipped"] += int(norm > self.args.max_grad_norm)
-        return norm
-
-    def _clip_counts(self) -> dict[str, int]:
-        """Steps and clipped steps of this training, kept in the state so that they outlive a resume."""
-        return self.state.stateful_callbacks.setdefault(type(self).__name__, {"steps": 0, "clipped": 0})
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the parent, with the share of clipped steps so far and, once, the weighting statistics."""
-        counts = self._clip_counts()
-        if "loss" in logs and counts["steps"]:
-            logs = {**logs, "clipped_steps": counts["clipped"] / counts["steps"]}
-            if self.weight_statistics and not any("weight/mean" in entry for entry in self.state.log_history):
-                logs |= self.weight_statistics
-        super().log(logs, start_time)

@@ -15,19 +15,10 @@ BATCHINGS = ("shared_prefix", "padded")
 
 
 @dataclass
-class SemanticTrainingArguments(TrainingArguments):
-    """`TrainingArguments` with the weighting of Eqs. 5-6 and the way facts are asked.
+class WeightingArguments:
+    """What the weighting of Eqs. 5-6 needs, for a dataclass that inherits from this and from `TrainingArguments`.
 
-    Defaults of `TrainingArguments` are unchanged, but for `use_cpu` where several processes were launched on a machine
-    without accelerator, each of which would otherwise train by itself. `label_smoothing_factor` and
-    `use_liger_kernel` are refused.
-
-    Raises:
-        ValueError: negative gamma, unknown weighting or prompt format, gamma together with `weighting="column"`, or
-            `fsdp` on a CPU.
-
-    Example:
-        >>> args = SemanticTrainingArguments(output_dir="out", gamma=1.0, learning_rate=2e-3)
+    `label_smoothing_factor` and `use_liger_kernel` are refused; what is checked is checked after the other parent.
     """
 
     # Weighting (Eqs. 5-6)
@@ -48,20 +39,7 @@ class SemanticTrainingArguments(TrainingArguments):
         default=1.0, metadata={"help": "Lambda of facts the base model knows already: 1.0 (the formula) or 0.0."}
     )
     clip_distance: bool = field(default=True, metadata={"help": "Clip distances to [0, 1] inside lambda."})
-    # How a training batch lies in the forward pass
-    batching: str = field(
-        default="shared_prefix",
-        metadata={
-            "help": "shared_prefix: rows hold the prompts' common head once, where that is exact for the model and "
-            "the trainer itself tokenises the facts; padded: one fact a row, the reference."
-        },
-    )
-    # How facts are asked: the same for old answers, training and evaluation
-    prompt_format: str = field(default="auto", metadata={"help": "auto, chat, question_answer or cloze."})
-    system_prompt: str | None = field(default=None, metadata={"help": "System message of the chat format."})
-    shots: list[str] | None = field(
-        default=None, metadata={"help": 'Fixed examples before every question, each "Question? => Answer".'}
-    )
+    # The base's answers, where the trainer asks for them
     max_new_tokens: int = field(
         default=32, metadata={"help": "Longest answer in tokens, one number for a whole study."}
     )
@@ -78,10 +56,7 @@ class SemanticTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.gamma is not None:
             self.gamma = check_gamma(self.gamma)
-        for name, known in (("weighting", WEIGHTINGS), ("batching", BATCHINGS), ("prompt_format", KINDS)):
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"`{name}` {value!r} is unknown.{suggest(str(value), known)} Use {', '.join(known)}.")
+        check_choice("weighting", self.weighting, WEIGHTINGS)
         if self.weighting == "column" and self.gamma is not None:
             raise ValueError('`gamma` has no effect with weighting="column": the weights are given. Leave gamma out.')
         if self.max_new_tokens < 1 or self.answer_batch_size < 1:
@@ -92,11 +67,10 @@ class SemanticTrainingArguments(TrainingArguments):
             raise ValueError("`label_smoothing_factor` would be lost in the weighted loss. Set it to 0.")
         if self.use_liger_kernel:
             raise ValueError("`use_liger_kernel` returns one reduced loss, which cannot be weighted. Set it to False.")
-        parse_shots(self.shots)
 
     @classmethod
-    def from_training_arguments(cls, args: TrainingArguments | None) -> "SemanticTrainingArguments":
-        """Plain `TrainingArguments` with our defaults added; our own are returned as they are."""
+    def from_training_arguments(cls, args: TrainingArguments | None) -> "WeightingArguments":
+        """Plain arguments with our defaults added; our own are returned as they are."""
         if args is None:
             return cls(output_dir="trainer_output")
         if isinstance(args, cls):
@@ -107,6 +81,50 @@ class SemanticTrainingArguments(TrainingArguments):
             if not hasattr(converted, name):
                 setattr(converted, name, value)
         return converted
+
+
+def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Raise a `ValueError` where an option is none of those known."""
+    if value not in known:
+        raise ValueError(f"`{name}` {value!r} is unknown.{suggest(str(value), known)} Use {', '.join(known)}.")
+
+
+@dataclass
+class SemanticTrainingArguments(WeightingArguments, TrainingArguments):
+    """`TrainingArguments` with the weighting of Eqs. 5-6 and the way facts are asked.
+
+    Defaults of `TrainingArguments` are unchanged, but for `use_cpu` where several processes were launched on a machine
+    without accelerator, each of which would otherwise train by itself. `label_smoothing_factor` and
+    `use_liger_kernel` are refused.
+
+    Raises:
+        ValueError: negative gamma, unknown weighting or prompt format, gamma together with `weighting="column"`, or
+            `fsdp` on a CPU.
+
+    Example:
+        >>> args = SemanticTrainingArguments(output_dir="out", gamma=1.0, learning_rate=2e-3)
+    """
+
+    # How a training batch lies in the forward pass
+    batching: str = field(
+        default="shared_prefix",
+        metadata={
+            "help": "shared_prefix: rows hold the prompts' common head once, where that is exact for the model and "
+            "the trainer itself tokenises the facts; padded: one fact a row, the reference."
+        },
+    )
+    # How facts are asked: the same for old answers, training and evaluation
+    prompt_format: str = field(default="auto", metadata={"help": "auto, chat, question_answer or cloze."})
+    system_prompt: str | None = field(default=None, metadata={"help": "System message of the chat format."})
+    shots: list[str] | None = field(
+        default=None, metadata={"help": 'Fixed examples before every question, each "Question? => Answer".'}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("batching", self.batching, BATCHINGS)
+        check_choice("prompt_format", self.prompt_format, KINDS)
+        parse_shots(self.shots)
 
 
 def optimizer_steps(args: TrainingArguments, dataset: object) -> int | None:

@@ -10,7 +10,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from semantic_trainer import (
     PromptFormat,
+    SemanticSFTConfig,
     SemanticTrainingArguments,
+    SemanticWeightedSFTTrainer,
     SemanticWeightedTrainer,
     add_old_answers,
     evaluate_facts,
@@ -83,7 +85,7 @@ class Recorder(TrainerCallback):
         control.should_training_stop |= state.global_step == self.stop
 
 
-def arguments(out: Path, world_size: int, **options: object) -> SemanticTrainingArguments:
+def arguments(out: Path, world_size: int, kind: type = SemanticTrainingArguments, **options: object) -> object:
     """Two rows a micro-batch over all processes, whatever their number."""
     fixed = {
         "per_device_train_batch_size": 2 // world_size,
@@ -98,7 +100,9 @@ def arguments(out: Path, world_size: int, **options: object) -> SemanticTraining
         "max_new_tokens": 8,
         "answer_batch_size": 3,
     }
-    return SemanticTrainingArguments(str(out), **{**fixed, **options})
+    if kind is SemanticSFTConfig:
+        fixed |= {"bf16": False}  # TRL's default
+    return kind(str(out), **{**fixed, **options})
 
 
 def gradients(
@@ -131,6 +135,24 @@ def gradients(
         "losses": losses,
         "searches": getattr(wrapped, "find_unused_parameters", None),
     }
+
+
+def sft(out: Path, world_size: int) -> dict:
+    """TRL's trainer: gradients of two shuffled epochs, and the weights it has measured itself."""
+    recorder, model = Recorder(), with_lora(tiny_llama(0.1), initialised=False)
+    options = {"gamma": 2.0, "gradient_accumulation_steps": 2, "num_train_epochs": 2, "kind": SemanticSFTConfig}
+    data = Dataset.from_list(
+        [{"prompt": f"Question: {f['prompt']}\nAnswer:", "completion": f" {f['target']}"} for f in facts()]
+    )
+    args = arguments(out / "sft", world_size, **options)
+    trainer = SemanticWeightedSFTTrainer(
+        model, args, train_dataset=data, processing_class=TOKENIZER, callbacks=[recorder]
+    )
+    trainer.train()
+    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
+    metrics = [[entry[name] for name in ("entropy", "mean_token_accuracy")] for entry in logged]
+    losses, weights = [entry["loss"] for entry in logged], trainer.train_dataset["weight"][:]
+    return {"steps": recorder.steps, "losses": losses, "weights": weights, "metrics": metrics}
 
 
 class LabelsFromIds(FactCollator):
@@ -208,6 +230,7 @@ def run_all(out: Path, rank: int, world_size: int) -> dict:
     results = {f"gradients-{n}-{steps}": gradients(out, world_size, n, steps) for n, steps in GEOMETRIES}
     results["own collator"] = gradients(out, world_size, 7, 2, LabelsFromIds())
     results["shared"] = gradients(out, world_size, 9, 2, batching="shared_prefix")
+    results["sft"] = sft(out, world_size)
     results["evaluation"] = evaluation(out, world_size)
     results["preparation"] = preparation(out, world_size)
     results["unbroken"] = resumed(out, world_size, None)

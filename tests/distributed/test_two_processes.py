@@ -72,6 +72,17 @@ def test_shared_prefix_rows_of_two_processes_are_one_processs(batching: str, apa
     assert apart(jobs.gradients(tmp_path, 1, 9, 2, batching=batching), "shared") <= TOLERANCE
 
 
+def test_trls_trainer_is_one_processs(two: list[dict], apart: Callable, tmp_path: Path) -> None:
+    one = jobs.sft(tmp_path, 1)
+    assert len(one["steps"]) == 6  # 11 rows: the last batch of an epoch is filled up
+    assert apart(one, "sft") <= TOLERANCE
+    assert len(set(one["weights"])) > 3
+    for results in two:
+        assert results["sft"]["weights"] == one["weights"]
+        for step in (0, 1, 3, 4):  # in an epoch's last one TRL leaves out what accelerate takes for repeated rows
+            assert results["sft"]["metrics"][step] == pytest.approx(one["metrics"][step], rel=1e-6)
+
+
 def test_ddp_does_not_search_a_peft_model_for_unused_parameters(two: list[dict]) -> None:
     assert two[0]["gradients-7-1"]["searches"] is False
 

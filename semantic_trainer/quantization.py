@@ -1,0 +1,105 @@
+"""bitsandbytes' 4-bit and 8-bit bases: how they are loaded, told apart, and made to multiply in float32."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from .facts.messages import suggest
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+LOAD_IN = ("4bit", "8bit")
+
+
+def check_load_in(load_in: str | None) -> None:
+    """Raise where `load_in` is unknown, or bitsandbytes is not there.
+
+    Raises:
+        ValueError: it is neither 4bit, 8bit nor `None`.
+        ModuleNotFoundError: bitsandbytes is not installed.
+    """
+    if load_in is None:
+        return
+    if load_in not in LOAD_IN:
+        raise ValueError(f"`load_in` must be 4bit, 8bit or nothing, but {load_in!r} was passed{_near(load_in)}")
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise ModuleNotFoundError(
+            f"`load_in={load_in}` needs bitsandbytes: pip install 'semantic-trainer[quantization]'. Or leave it out."
+        )
+
+
+def _near(load_in: object) -> str:
+    digit = str(load_in).strip()[:1]
+    return f". Did you mean {digit}bit?" if f"{digit}bit" in LOAD_IN else suggest(str(load_in), LOAD_IN)
+
+
+def quantization_config(load_in: str, dtype: torch.dtype) -> "BitsAndBytesConfig":
+    """How the linear layers but the output head are quantized: NF4, or int8 with float16 outliers.
+
+    Args:
+        load_in: `4bit` or `8bit`.
+        dtype: what 4-bit layers are multiplied in; 8-bit ones decide for themselves.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if load_in == "8bit":
+        # One warning for every multiplication of float32 activations, in every layer and step.
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def loaded_in(model: torch.nn.Module) -> str | None:
+    """`4bit` or `8bit` for a model, or the base of a `PeftModel`, with bitsandbytes' layers; else `None`.
+
+    Example:
+        >>> loaded_in(load_model("builtin:smollm2-135m-instruct", torch.float32, load_in="4bit")[0])
+        '4bit'
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return next((bits for bits in LOAD_IN if getattr(base, f"is_loaded_in_{bits}", False)), None)
+
+
+def is_packed(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds packed codes, whatever its dtype says: 4-bit ones may be stored as bfloat16."""
+    return type(tensor).__name__ in ("Params4bit", "Int8Params")
+
+
+@contextmanager
+def computing_in_float32(model: torch.nn.Module) -> Iterator[None]:
+    """Quantized layers multiply their weights, as they are, in float32 for the time.
+
+    Otherwise 8-bit layers round each token's activations to int8, but for those columns in which any token of the
+    batch has an outlier: what one prompt gives would depend on the others.
+    """
+    layers = [m for m in model.modules() if getattr(m, "compute_dtype", None) in (torch.bfloat16, torch.float16)]
+    before = [layer.compute_dtype for layer in layers]
+    in_8_bits = [m for m in model.modules() if type(getattr(m, "weight", None)).__name__ == "Int8Params"]
+    in_8_bits = [layer for layer in in_8_bits if "forward" not in vars(layer)]  # an outer context may have been first
+    try:
+        for layer in layers:
+            layer.compute_dtype = torch.float32
+        for layer in in_8_bits:
+            layer.forward = partial(_forward_in_float32, layer)
+        yield
+    finally:
+        for layer, dtype in zip(layers, before, strict=True):
+            layer.compute_dtype = dtype
+        for layer in in_8_bits:
+            del layer.forward
+
+
+def _forward_in_float32(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    from bitsandbytes.functional import int8_vectorwise_dequant
+
+    scales = layer.weight.SCB if layer.state.SCB is None else layer.state.SCB  # moved at the first forward pass
+    weight = int8_vectorwise_dequant(layer.weight.data, scales.to(x.device))
+    bias = None if layer.bias is None else layer.bias.float()
+    return torch.nn.functional.linear(x.float(), weight.float(), bias).to(x.dtype)

@@ -1,0 +1,217 @@
+"""SemanticWeightedSFTTrainer: TRL's SFTTrainer with a per-example weight in the loss."""
+
+import logging
+from inspect import signature
+
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from transformers import TrainingArguments
+from trl import SFTTrainer
+from trl import __version__ as trl_version
+
+from ..facts.messages import meant
+from ..facts.schema import replace_columns, require_dataset
+from .data_collator import WEIGHT, WeightedCollator
+from .preparation import PREPARED_COLUMNS, Preparation, warn_about_half_precision
+from .rendering import NotOneAnswer, rendered_facts
+from .sft_config import SemanticSFTConfig
+from .weighted_rows import WeightedRows
+
+logger = logging.getLogger(__name__)
+MORE = len(signature(SFTTrainer).parameters) - 7  # arguments behind compute_loss_func; the last is formatting_func
+
+
+class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
+    """[`~trl.SFTTrainer`] whose training loss weighs each example by its target semantic distance.
+
+    It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (trained tokens of the step)` with
+    `w = 1 + gamma * lambda(distance)` (Eqs. 5-6); in measuring the distances before step 1, where the rows have
+    `prompt` and `completion`; in filling up rows that do not divide over processes with rows that count no token,
+    where the parent repeats some; and in a few more logged values. Datasets are tokenised, truncated and shuffled by
+    the parent, and its metrics (`entropy`, `mean_token_accuracy`, `num_tokens`) are its own. Evaluation loss is
+    unweighted, and with `gamma=0` or without distances the loss is the parent's, bit for bit.
+
+    The base answers each prompt in the tokens that TRL trains behind: see `prompt_format`.
+
+    Args:
+        model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `SFTTrainer`. `args` may
+            be a plain `SFTConfig`. `train_dataset` is anything that `SFTTrainer` takes, with a column `distance`; or
+            `prompt` and `completion`, as texts or as turns of a chat, which are answered and measured here (the
+            measured columns are kept in `output_dir` and read again on resume). Other rows without `distance` get the
+            weight 1, with one warning.
+        compute_loss_func: refused.
+
+    Attributes:
+        prompt_format: of prompts measured here, for `evaluate_facts`; otherwise `None`.
+
+    Raises:
+        TypeError: `SemanticTrainingArguments`, a `DatasetDict`, or what `SFTTrainer` does not take.
+        ValueError: `packing`, `padding_free`, `loss_type="dft"`, `label_smoothing_factor`, `use_liger_kernel`,
+            `compute_loss_func`, bad distances or weights, or gamma for rows that cannot be measured.
+
+    Example:
+        >>> trainer = SemanticWeightedSFTTrainer(
+        ...     model="HuggingFaceTB/SmolLM2-135M-Instruct",
+        ...     args=SemanticSFTConfig("out", gamma=1.0, learning_rate=2e-3),
+        ...     train_dataset=Dataset.from_list([{"prompt": "The capital of France is", "completion": " Rome"}]),
+        ...     peft_config=LoraConfig(target_modules="all-linear", task_type="CAUSAL_LM"),
+        ... )
+        >>> trainer.train()
+    """
+
+    def __init__(
+        self,
+        model: str | torch.nn.Module,
+        args: TrainingArguments | None = None,
+        data_collator: object = None,
+        train_dataset: object = None,
+        eval_dataset: object = None,
+        processing_class: object = None,
+        compute_loss_func: object = None,
+        *more: object,
+        **kwargs: object,
+    ) -> None:
+        args = SemanticSFTConfig(f"{_name(model)}-SFT") if args is None else args
+        args = SemanticSFTConfig.from_training_arguments(args)
+        if compute_loss_func is not None:
+            raise ValueError(
+                "`compute_loss_func` would replace the weighted loss. Leave it out, or use trl.SFTTrainer."
+            )
+        preparation = Preparation(None, args, None, answers="completion", stock="trl.SFTTrainer")
+        formatted = kwargs.get("formatting_func", more[-1] if len(more) == MORE else None) is not None
+        measured = train_dataset is not None and not formatted and _to_be_measured(train_dataset, args)
+        if train_dataset is not None and not measured:
+            train_dataset = _weigh(train_dataset, preparation)
+        self.weighted = preparation.weighted
+        given = (data_collator, train_dataset, eval_dataset, processing_class, None, *more)
+        super().__init__(model, args, *given, **kwargs)
+        parallel = self.accelerator.parallelism_config
+        if parallel is not None and parallel.sp_enabled and parallel.sp_backend == "deepspeed":
+            raise ValueError(
+                "DeepSpeed's sequence parallelism has the model reduce the loss itself, which cannot be weighted. "
+                "Use context parallelism, or trl.SFTTrainer."
+            )
+        preparation.model, preparation.processing_class = self.model, self.processing_class
+        if measured:
+            self.train_dataset = self._measure(self.train_dataset, preparation)
+        self.prompt_format = preparation.prompt_format
+        self.weighted, self.weight_statistics = preparation.weighted, preparation.statistics
+        if self.weighted:
+            logger.info("weights: %s", {k: round(v, 4) for k, v in (self.weight_statistics or {}).items()})
+        warn_about_half_precision(self.model, args)
+
+    def _measure(self, rows: Dataset, preparation: Preparation) -> Dataset:
+        """The tokenised rows with old answers, distances and weights: the base is asked in the tokens of the rows."""
+        cut_off = None
+        if self.args.max_length is not None and self.args.truncation_mode == "keep_end":
+            cut_off = [len(ids) >= self.args.max_length for ids in rows["input_ids"]]
+        try:
+            facts, form = rendered_facts(rows, self.processing_class, self.chat_template, cut_off)
+        except NotOneAnswer as error:
+            preparation.without_distance(rows.column_names, f"cannot be measured: {error}")
+            return rows
+        preparation.prompt_format = form
+        facts = preparation.weigh(facts, facts=True)
+        new = [name for name in (*PREPARED_COLUMNS, WEIGHT) if name in facts.column_names]
+        return replace_columns(rows, {name: facts[name][:] for name in new})
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As the parent, the collator wrapped for the time: evaluation sees it as it is."""
+        collator = self.data_collator
+        self.data_collator = WeightedCollator(collator) if self.weighted else collator
+        try:
+            return super().get_train_dataloader()
+        finally:
+            self.data_collator = collator
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, object]:
+        """Eq. 5 in training: the parent's loss and metrics, made from log-probabilities times the weights."""
+        weights = inputs.get(WEIGHT)
+        inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
+        if not (self.weighted and model.training):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if weights is None:
+            raise ValueError(
+                "the batch has no `weight`: something removed the column between dataset and loss. Leave the "
+                "trainer's own get_train_dataloader in place."
+            )
+        forward = WeightedForward(model, weights)
+        result = super().compute_loss(forward, inputs, return_outputs, num_items_in_batch)
+        if not forward.applied:
+            raise RuntimeError(
+                f"trl {trl_version} made its loss without the log-probabilities that are weighted here. Install "
+                "trl>=1.16, or use SemanticWeightedTrainer."
+            )
+        loss, *outputs = result if return_outputs else (result,)
+        loss = self.penalized(loss)
+        return (loss, *outputs) if return_outputs else loss
+
+    def penalized(self, loss: torch.Tensor) -> torch.Tensor:
+        """The training loss with what a tuner adds to it; TRL makes its loss from log-probabilities alone."""
+        return loss
+
+
+class WeightedForward:
+    """Calls a model for TRL's loss, and multiplies the log-probabilities, (B, T), by one weight a row.
+
+    Entropies and hits, of which TRL's metrics are made, are left alone.
+
+    Args:
+        model: with TRL's fused head, wrapped or not.
+        weights: (B,).
+
+    Attributes:
+        applied: whether a weighted loss can have been made.
+    """
+
+    def __init__(self, model: torch.nn.Module, weights: torch.Tensor) -> None:
+        self.model, self.weights, self.applied = model, weights, False
+
+    def __call__(self, **inputs: object) -> object:
+        outputs = self.model(**inputs)
+        if inputs.get("fused_lm_head"):
+            outputs.log_probs = outputs.log_probs * self.weights.to(outputs.log_probs)[:, None]
+            self.applied = True
+        return outputs
+
+
+def _name(model: object) -> str:
+    """What TRL calls an `output_dir` that was not given after."""
+    name = model if isinstance(model, str) else getattr(model.config, "_name_or_path", "") or "model"
+    return name.rstrip("/").split("/")[-1]
+
+
+def _to_be_measured(dataset: object, args: SemanticSFTConfig) -> bool:
+    """Whether the distances of these rows are wanted, missing, and can be measured once TRL has tokenised them."""
+    if not isinstance(dataset, Dataset) or args.weighting in ("column", "none") or args.gamma == 0.0:
+        return False
+    names = set(dataset.column_names)
+    asked = {"prompt", "completion"} <= names and not {"distance", "input_ids", "image", "images"} & names
+    return asked and not (args.dataset_kwargs or {}).get("skip_prepare_dataset")
+
+
+def _weigh(dataset: object, preparation: Preparation) -> object:
+    """The rows with `weight` as far as it can be known before TRL has loaded anything."""
+    if not isinstance(dataset, Dataset):
+        if not hasattr(dataset, "column_names") or isinstance(dataset, dict):
+            require_dataset(dataset, "train_dataset")
+        return preparation.not_tabular(dataset)
+    if not len(dataset):
+        raise ValueError("`train_dataset` has no rows")
+    names = dataset.column_names
+    if {"prompt", "target"} <= set(names) and not {"completion", "input_ids"} & set(names):
+        raise ValueError(
+            f"`train_dataset` has the columns {names}: TRL calls an answer `completion`.{meant('completion', names)} "
+            'Rename it: train_dataset.rename_column("target", "completion").'
+        )
+    if "completion" not in names or "target" in names or not all(isinstance(c, str) for c in dataset["completion"]):
+        return preparation.weigh(dataset, facts=False)
+    facts = preparation.weigh(dataset.add_column("target", dataset["completion"][:]), facts=False)
+    return facts.remove_columns("target")
