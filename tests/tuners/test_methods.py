@@ -86,7 +86,6 @@ def test_ia3_scales_the_input_of_what_ends_the_mlp(architecture: str, tiny: Call
     assert all(p.grad is not None for p in tuned.parameters() if p.requires_grad)
 
 
-@pytest.mark.parametrize("targets", ["all-linear", "attention", ["c_proj", "c_attn"], ["attn.c_proj"], ["mlp.c_proj"]])
 def test_weights_that_full_cannot_train_are_refused(tiny: Callable) -> None:
     assert method_config(tiny("llama"), "full") is None
     with pytest.raises(ValueError, match="half precision .* first model.embed_tokens.weight.*dtype=torch.float32"):
@@ -97,6 +96,7 @@ def test_weights_that_full_cannot_train_are_refused(tiny: Callable) -> None:
         method_config(quantized, "full")
 
 
+@pytest.mark.parametrize("targets", ["all-linear", "attention", ["c_proj", "c_attn"], ["attn.c_proj"], ["mlp.c_proj"]])
 @pytest.mark.parametrize("method", [name for name in CONFIGS if name != "adalora"])
 def test_a_config_survives_its_file(
     method: str, targets: str | list[str], tiny: Callable, ids: torch.Tensor, tmp_path: object
