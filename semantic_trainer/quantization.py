@@ -79,21 +79,24 @@ def computing_in_float32(model: torch.nn.Module) -> Iterator[None]:
     Otherwise 8-bit layers round each token's activations to int8, but for those columns in which any token of the
     batch has an outlier: what one prompt gives would depend on the others.
     """
-    layers = [m for m in model.modules() if getattr(m, "compute_dtype", None) in (torch.bfloat16, torch.float16)]
-    before = [layer.compute_dtype for layer in layers]
-    in_8_bits = [m for m in model.modules() if type(getattr(m, "weight", None)).__name__ == "Int8Params"]
-    in_8_bits = [layer for layer in in_8_bits if "forward" not in vars(layer)]  # an outer context may have been first
+    in_4_bits = [m for m in model.modules() if getattr(m, "compute_dtype", None) in (torch.bfloat16, torch.float16)]
+    # Of a layer's own parameters: an adapter's layer shows its base's weight as if it were its own.
+    in_8_bits = [m for m in model.modules() if type(m._parameters.get("weight")).__name__ == "Int8Params"]
+    dtypes = [layer.compute_dtype for layer in in_4_bits]
+    forwards = [vars(layer).get("forward") for layer in in_8_bits]
     try:
-        for layer in layers:
+        for layer in in_4_bits:
             layer.compute_dtype = torch.float32
         for layer in in_8_bits:
             layer.forward = partial(_forward_in_float32, layer)
         yield
     finally:
-        for layer, dtype in zip(layers, before, strict=True):
+        for layer, dtype in zip(in_4_bits, dtypes, strict=True):
             layer.compute_dtype = dtype
-        for layer in in_8_bits:
+        for layer, forward in zip(in_8_bits, forwards, strict=True):
             del layer.forward
+            if forward is not None:
+                layer.forward = forward
 
 
 def _forward_in_float32(layer: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ from .drafts import CLOSE, Decisions, SharedHead, alone, decode, left_pad, noise
 from .reading import Answer, Ended, end_ids, read_answer
 
 logger = logging.getLogger(__name__)
-NOISE_FACTOR = 1.0  # margins below so many times the measured noise are decided again
+NOISE_FACTOR = 2.0  # margins below so many times the measured noise are decided again
 
 
 class Decoder:

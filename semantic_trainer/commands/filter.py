@@ -17,8 +17,8 @@ from ..distance.random_filter import RandomFilter
 from ..distribution import is_first
 from ..files import check_writable, write_atomically
 from ..training.training_args import SemanticTrainingArguments
+from .distances import DistancesArguments, measure
 from .options import parse, read_fact_sets
-from .run import RunArguments
 
 logger = logging.getLogger(__name__)
 PLAN_FILES, FACTS_FILE, FIGURE_FILE = ("plan.json", "plan.parquet"), "filtered_facts.parquet", "filter.png"
@@ -27,7 +27,7 @@ QUANTILES = (0.1, 0.9)
 
 
 @dataclass
-class FilterArguments(RunArguments):
+class FilterArguments(DistancesArguments):
     """Facts, the pool, and how they are filtered."""
 
     pool: list[str] = field(
@@ -120,7 +120,6 @@ def read_measured(args: FilterArguments, training_args: SemanticTrainingArgument
             f"`{name}` {measured[0]!r} has a column `distance`, but {others[0]!r} has none. Give either measured "
             "sets or sets to be measured."
         )
-    from .distances import measure
 
     whole = {"limit": None} if name == "pool" else {}
     return measure(replace(args, facts=sources, **whole), training_args).remove_columns("weight")
