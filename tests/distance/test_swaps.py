@@ -56,22 +56,34 @@ def check(instance: tuple, spread: str, bounded: bool = True) -> str:
     return found.stopped
 
 
-@given(INSTANCES)
-@settings(max_examples=1500, deadline=None)
-def test_variance_with_bounds(instance: tuple) -> None:
-    check(instance, "variance")
+@pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.slow)])
+def test_variance_with_bounds(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(INSTANCES)
+    def search(instance: tuple) -> None:
+        check(instance, "variance")
+
+    search()
 
 
-@given(INSTANCES)
-@settings(max_examples=1000, deadline=None)
-def test_standard_deviation_with_bounds(instance: tuple) -> None:
-    check(instance, "std")
+@pytest.mark.parametrize("examples", [100, pytest.param(1000, marks=pytest.mark.slow)])
+def test_standard_deviation_with_bounds(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(INSTANCES)
+    def search(instance: tuple) -> None:
+        check(instance, "std")
+
+    search()
 
 
-@given(INSTANCES, st.sampled_from(["variance", "std"]))
-@settings(max_examples=700, deadline=None)
-def test_without_bounds(instance: tuple, spread: str) -> None:
-    check(instance, spread, bounded=False)
+@pytest.mark.parametrize("examples", [70, pytest.param(700, marks=pytest.mark.slow)])
+def test_without_bounds(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(INSTANCES, st.sampled_from(["variance", "std"]))
+    def search(instance: tuple, spread: str) -> None:
+        check(instance, spread, bounded=False)
+
+    search()
 
 
 def float_brute_force(
