@@ -17,6 +17,8 @@ ROWS = [
     for name in ("Ada", "Bo", "Cy", "Di")
 ]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def loaded(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset) -> tuple:

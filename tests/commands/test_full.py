@@ -83,6 +83,7 @@ def test_a_run_that_tunes_every_weight(
     assert "the weighted model" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_an_interrupt(call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables = []
     for name, arm in (("unbroken", None), ("first", "plain"), ("second", "weighted")):

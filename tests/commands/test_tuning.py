@@ -110,6 +110,7 @@ def test_what_adalora_cannot_prune_is_refused_before_the_model_is_loaded(
     assert re.search(message, capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_run_with_adalora_is_pruned_and_goes_on_after_an_interrupt(
     call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
