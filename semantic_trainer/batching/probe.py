@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-import functools
+import json
 import logging
 
 import torch
@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 MASKED_ATTENTION = ("sdpa", "eager")  # the others take no mask of our own
 WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "attention_window")
 TOLERANCE = 1e-5
+NOT_IN_KEY = ("_name_or_path", "transformers_version", "architectures", "dtype", "use_cache", "initializer_range")
+_TRIALS: dict[tuple[str, str, str], str | None] = {}
 _HEADS, _WIDTH, _HEAD_WIDTH, _VOCABULARY = 4, 32, 8, 64
 _SMALL = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), _WIDTH),
@@ -51,37 +53,30 @@ def unsuited(model: torch.nn.Module, longest: int | None = None) -> str | None:
     short = [f"{key} is {value}" for key, value in windows.items() if longest is not None and value < longest]
     if short:
         return f"its {short[0]}, shorter than the longest fact's {longest} tokens"
-    return _tried(_Twin(config, attention))
+    return _tried(config, attention)
 
 
-class _Twin:
-    """A config as a cache key: by what decides how attention, positions and state work, not by size."""
-
-    def __init__(self, config: PretrainedConfig, attention: str) -> None:
-        self.config, self.attention = config, attention
-        kinds = tuple(dict.fromkeys(getattr(config, "layer_types", None) or ()))
-        self.key = (type(config), attention, kinds, str(getattr(config, "position_embedding_type", None)))
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Twin) and self.key == other.key
+def _tried(config: PretrainedConfig, attention: str) -> str | None:
+    """The outcome of an architecture's trial. Models that differ in size or name only share it."""
+    small = shrunk(config)
+    told = {key: value for key, value in small.to_dict().items() if key not in NOT_IN_KEY}
+    trial = (type(config).__name__, attention, json.dumps(told, sort_keys=True, default=str))
+    if trial not in _TRIALS:
+        _TRIALS[trial] = _trial(small, attention)
+    return _TRIALS[trial]
 
 
-@functools.cache
-def _tried(twin: _Twin) -> str | None:
-    name = type(twin.config).__name__
+def _trial(small: PretrainedConfig, attention: str) -> str | None:
+    """Why a trial on a tiny model speaks against shared-prefix rows."""
+    name = type(small).__name__
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            error = largest_error(tiny_twin(twin.config, twin.attention))
+            error = largest_error(tiny_twin(small, attention))
     except Exception as failure:  # whatever an architecture refuses, it is refused here
         logger.debug("the trial of %s failed", name, exc_info=True)
         return f"a trial on a tiny {name} failed ({type(failure).__name__}: {str(failure)[:120]})"
-    if not error <= TOLERANCE:
-        return f"on a tiny {name} their logits were off by {error:.1g}"
-    return None
+    return None if error <= TOLERANCE else f"on a tiny {name} their logits were off by {error:.1g}"
 
 
 def shrunk(config: PretrainedConfig) -> PretrainedConfig:
@@ -111,9 +106,9 @@ def shrunk(config: PretrainedConfig) -> PretrainedConfig:
     return small
 
 
-def tiny_twin(config: PretrainedConfig, attention: str) -> torch.nn.Module:
-    """A tiny float32 model of the same class with random weights, large enough for every token to matter."""
-    model = AutoModelForCausalLM.from_config(shrunk(config), attn_implementation=attention, dtype=torch.float32)
+def tiny_twin(small: PretrainedConfig, attention: str) -> torch.nn.Module:
+    """A float32 model of a shrunk config with random weights, large enough for every token to matter."""
+    model = AutoModelForCausalLM.from_config(small, attn_implementation=attention, dtype=torch.float32)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:

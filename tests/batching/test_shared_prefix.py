@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semantic_trainer.batching import probe
 from semantic_trainer.batching.probe import unsuited
 from semantic_trainer.batching.shared_prefix import (
     common_head,
@@ -146,3 +147,18 @@ def test_the_trial_leaves_the_random_state_alone() -> None:
     torch.manual_seed(3)
     assert unsuited(model, 5) is None
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_trial_is_shared_by_size_and_not_by_what_decides_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials = []
+    measure = probe.largest_error
+    monkeypatch.setattr(probe, "largest_error", lambda model: trials.append(model) or measure(model))
+    monkeypatch.setattr(probe, "_TRIALS", {})
+    small, large = tiny("Llama", VOCABULARY), tiny("Llama", 2 * VOCABULARY)
+    large.config.hidden_size, large.config.num_hidden_layers = 4096, 48
+    assert unsuited(small, 20) is unsuited(large, 20) is None
+    assert len(trials) == 1
+    other = tiny("Llama", VOCABULARY)
+    other.config.rope_parameters = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
+    assert unsuited(other, 20) is None
+    assert len(trials) == 2
