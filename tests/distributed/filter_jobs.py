@@ -1,7 +1,5 @@
-"""Training through a filter's collator and on the filtered set: in this process and, by `__main__`, under torchrun."""
+"""Training through a filter's collator and on the filtered set: in this process and by `worker.py` under torchrun."""
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,9 +68,6 @@ def train_filtered(
     }
 
 
-if __name__ == "__main__":
-    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    torch.set_num_threads(1)
-    found = {through: train_filtered(folder, 2, through, gradient_accumulation_steps=2) for through in (False, True)}
-    torch.save(found, folder / f"results-{rank}.pt")
-    torch.distributed.destroy_process_group()
+def both_ways(out: Path, world_size: int) -> dict[bool, dict]:
+    """Through the collator, and on the set that the plan makes."""
+    return {way: train_filtered(out, world_size, way, gradient_accumulation_steps=2) for way in (True, False)}

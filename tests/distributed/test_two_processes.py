@@ -1,8 +1,5 @@
-"""Two gloo processes, started by torchrun once for all of these tests, against this one process."""
+"""Two gloo processes against this one process."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,29 +8,7 @@ import torch
 
 from . import jobs
 
-ROOT = Path(__file__).parents[2]
 TOLERANCE = 1e-6
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("two")
-
-
-@pytest.fixture(scope="module")
-def two(folder: Path) -> list[dict]:
-    """The results of both processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.distributed.worker", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [torch.load(folder / f"results-{rank}.pt", weights_only=False) for rank in (0, 1)]
 
 
 def relative_error(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
