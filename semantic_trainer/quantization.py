@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig
 
 LOAD_IN = ("4bit", "8bit")
+HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 def check_load_in(load_in: str | None) -> None:
@@ -79,7 +80,7 @@ def computing_in_float32(model: torch.nn.Module) -> Iterator[None]:
     Otherwise 8-bit layers round each token's activations to int8, but for those columns in which any token of the
     batch has an outlier: what one prompt gives would depend on the others.
     """
-    in_4_bits = [m for m in model.modules() if getattr(m, "compute_dtype", None) in (torch.bfloat16, torch.float16)]
+    in_4_bits = [m for m in model.modules() if getattr(m, "compute_dtype", None) in HALF_PRECISION]
     # Of a layer's own parameters: an adapter's layer shows its base's weight as if it were its own.
     in_8_bits = [m for m in model.modules() if type(m._parameters.get("weight")).__name__ == "Int8Params"]
     dtypes = [layer.compute_dtype for layer in in_4_bits]

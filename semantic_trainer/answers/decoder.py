@@ -7,7 +7,7 @@ import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ..batching.probe import unsuited
-from ..quantization import loaded_in
+from ..quantization import HALF_PRECISION, loaded_in
 from .drafts import CLOSE, Decisions, SharedHead, alone, decode, left_pad, noise_of
 from .reading import Answer, Ended, end_ids, read_answer
 
@@ -44,7 +44,7 @@ class Decoder:
     def _prepare(self, pad_id: int) -> None:
         """The head's cache; in less than float32 also how far a batch moves a margin, measured on fixed questions."""
         self.head = head = SharedHead.of(self.model, [*self.probes, *self.rows])
-        if next(self.model.parameters()).dtype in (torch.bfloat16, torch.float16) or loaded_in(self.model):
+        if next(self.model.parameters()).dtype in HALF_PRECISION or loaded_in(self.model):
             noise = NOISE_FACTOR * noise_of(self.model, head, self.probes, pad_id)
             self.decisions = Decisions(noise, lambda ids: alone(self.model, head, ids))
 

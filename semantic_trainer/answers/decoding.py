@@ -12,14 +12,13 @@ from transformers import GenerationConfig
 
 from ..batching.shared_prefix import common_head
 from ..facts.prompts import PromptFormat, check_tokenizer
-from ..quantization import computing_in_float32, is_packed
+from ..quantization import HALF_PRECISION, computing_in_float32, is_packed
 from .decoder import Decoder
 from .drafts import PROBES
 from .reading import Answer
 
 logger = logging.getLogger(__name__)
 SPREAD = 1.25  # with drafts most rows end with the one pass, whose padding then costs more than one batch more
-HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def next_token_distributions(
     processing_class: object,
     prompts: Sequence[str],
     prompt_format: PromptFormat,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "float32",
 ) -> list[torch.Tensor]:
     """Log-probabilities of each prompt's first answer token, of the model as it stands: (V,) float32 on the CPU."""

@@ -60,7 +60,7 @@ def record_base(
     facts: Dataset,
     prompt_format: PromptFormat | str | None = None,
     max_new_tokens: int = 32,
-    batch_size: int = 32,
+    batch_size: int = 64,
     dtype: str = "auto",
     store_dir: str | Path | None = None,
 ) -> BaseRecord:
