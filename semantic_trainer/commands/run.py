@@ -16,13 +16,15 @@ from transformers import TrainingArguments
 from ..answers.decoding import context_length
 from ..answers.known import add_known_labels
 from ..answers.store import text_hash
+from ..batching.layout import Layout
+from ..batching.probe import unsuited
 from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
 from ..distribution import is_first, on_first
 from ..evaluation.evaluator import Evaluation, evaluate_facts
 from ..evaluation.record import record_base
 from ..facts.checks import FactCheck
-from ..facts.prompts import PromptFormat
+from ..facts.prompts import PromptFormat, tokenize_facts
 from ..facts.schema import replace_columns
 from ..models import choose_dtype, load_model, place
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
@@ -227,11 +229,14 @@ def announce(
     seconds_before: float,
 ) -> None:
     """Say how long the rest will take: one forward pass is timed; a training step costs about three."""
-    texts = form.prompt_ids(tokenizer, facts["prompt"][: args.per_device_train_batch_size])
-    ids = torch.tensor([max(texts, key=len)] * len(texts), device=next(model.parameters()).device)
+    batch = facts.select(range(min(len(facts), args.per_device_train_batch_size)))
+    batch = tokenize_facts(batch, tokenizer, form, context_length(model))
+    ids, labels = batch["input_ids"][:], batch["labels"][:]
+    shared = args.batching == "shared_prefix" and unsuited(model, max(map(len, ids))) is None
+    layout = Layout.of(model, ids, labels, tokenizer.pad_token_id, shared)
     for _ in range(2):  # the first one warms up
         start = time.perf_counter()
-        model(input_ids=ids, logits_to_keep=1)
+        layout.logits(model)
         forward = time.perf_counter() - start
     per_epoch = math.ceil(len(facts) / args.per_device_train_batch_size / args.world_size)
     passes = (
