@@ -56,11 +56,11 @@ ifndef QUICK
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/filter.py
 endif
-	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE)
+	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE) --distances results/distances.json
 
 bench-scaling: $(STAMP)  ## time per fact from 100 to 10,000 facts, into the same table; takes hours
 	$(BIN)/python benchmarks/scaling.py $(BENCH_FLAGS)
-	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE)
+	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE) --distances results/distances.json
 
 clean:  ## remove .venv and runs
 	rm -rf $(VENV) runs

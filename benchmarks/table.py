@@ -15,9 +15,9 @@ HEAD = """# Benchmarks
 
 Speed and memory of this project beside what one would use instead, alternating in one run with the same facts,
 tokens, stop rule, dtype and threads. Every figure is a median with its quartiles; a ratio is the median over pairs,
-with a bootstrap 95 % interval. `make bench` runs everything and writes this page; `make bench QUICK=1` takes about 5
-minutes and writes to `runs/bench`. Every single timing, batch sizes tried, checks and a profile of the training step
-are in `results/bench.json`.
+with a bootstrap 95 % interval. `make bench` runs every section at its default size and writes this page; `make bench
+QUICK=1` is the small one and writes to `runs/bench`. Each section names the command it was measured by; every single
+timing, batch sizes tried, checks and a profile of the training step are in `results/bench.json`.
 """
 COLUMNS = ("| what | measured | ratio | must be |", "|---|---|---|---|")
 
@@ -74,6 +74,14 @@ def profile_of(section: dict) -> list[str]:
     return [f"Most of the training step's time went to {shown}.", ""] if shown else []
 
 
+def command(name: str, config: dict) -> str:
+    """What gives this section again, but for what is the default everywhere."""
+    size = f" --facts {config['facts']}" if config["facts"] else ""
+    dtype = "" if config["dtype"] == "float32" else f" --dtype {config['dtype']}"
+    script = f"python benchmarks/{name.split()[0]}.py"
+    return f"{script}{size} --repeats {config['repeats']}{dtype} --output results/bench.json"
+
+
 def setting(section: dict) -> str:
     """Facts, repeats, versions and machine, in a sentence or two."""
     config, environment = section["config"], section["environment"]
@@ -101,14 +109,7 @@ def page(sections: dict, measured_distances: dict | None = None) -> str:
     """The whole page."""
     lines = [HEAD]
     for name, section in sections.items():
-        lines += [
-            f"## `{name}`",
-            "",
-            setting(section),
-            "",
-            "| what | measured | ratio | must be |",
-            "|---|---|---|---|",
-        ]
+        lines += [f"## `{name}`", "", f"`{command(name, section['config'])}`:", setting(section), "", *COLUMNS]
         lines += [*rows_of(section), "", *profile_of(section)]
         checks = checks_of(section)
         lines += ["Checks:", "", *checks, ""] if checks else []
