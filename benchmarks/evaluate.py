@@ -30,8 +30,8 @@ GENERATE, ONE_BY_ONE = "model.generate", "one prompt at a time, no cache (scaled
 SUBSET = 20
 
 
-def converged(args: argparse.Namespace, loaded: tuple, form: PromptFormat) -> PeftModel:
-    """The model with an adapter that has learnt the facts: the kept one, or trained now."""
+def taught(args: argparse.Namespace, loaded: tuple, form: PromptFormat) -> Path:
+    """The folder of an adapter that has learnt the facts: kept from an earlier run, or trained now."""
     model, tokenizer, facts = loaded
     what = [args.model, args.dtype, args.epochs, facts["prompt"][:], facts["target"][:], form.to_dict()]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
@@ -42,9 +42,9 @@ def converged(args: argparse.Namespace, loaded: tuple, form: PromptFormat) -> Pe
             trainer = our_trainer(model, tokenizer, facts, form, common_options(temporary, args.epochs))
             trainer.train()
             trainer.model.save_pretrained(f"{temporary}/adapter")
+            trainer.model.unload()
             os.replace(f"{temporary}/adapter", folder)
-        return trainer.model
-    return PeftModel.from_pretrained(model, str(folder))
+    return folder
 
 
 def compare(
@@ -98,9 +98,9 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--epochs", type=int, default=10)
     args = settle(options.parse_args(argv), facts=100, repeats=5)
     loaded = load(args)
-    _, tokenizer, facts = loaded
+    tokenizer, facts = loaded[1:]
     form = PromptFormat.chat(tokenizer)
-    model = converged(args, loaded, form)
+    model = PeftModel.from_pretrained(loaded[0], str(taught(args, loaded, form)))
     drafts = expected_answers(facts, {})
     asked = [*facts["prompt"][:], *(text for texts in text_lists(facts, "paraphrases") for text in texts)]
     prompts = list(dict.fromkeys(asked))

@@ -1,11 +1,12 @@
-"""How often a half-precision answer depends on the other prompts of its batch, decided once and decided canonically.
+"""How often a half-precision verdict depends on the other prompts of its batch, decided once and decided canonically.
 
-    python benchmarks/flips.py FACTS.json [--facts 1000] [--shuffles 3] [--dtype bfloat16] [--output FILE]
+    python benchmarks/flips.py [--facts 350] [--shuffles 3] [--output results/flips.json]
 
-Every prompt is answered in batches by length, then in batches drawn at random; a flip is an answer whose cut text is
-not what it was in the first composition: the base model's strict locality against itself. At noise factor 0 each token
-is as its batch gives it; else greedy_answers decides tokens again, that row alone, whose top-2 margin is below so many
-times the measured noise. Printed are flips with Wilson's 95 % interval and the cost of deciding again.
+An adapter is taught the facts in float32 and asked, on a half-precision base, its prompts and paraphrases (right
+where the answer is the target) and the locality prompts (right where it is the base's): in batches by length, then in
+batches drawn at random. A flip is a changed strict verdict. At noise factor 0 each token is as its batch gives it;
+else greedy_answers decides tokens again, that row alone, whose top-2 margin is below so many times the measured noise.
+Printed are flips with Wilson's 95 % interval, changed texts, and the cost of deciding again, in processor time.
 """
 
 import argparse
@@ -15,19 +16,25 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from evaluate import taught
+from peft import PeftModel
 from scipy.stats import binomtest
+from workload import load
 
-from semantic_trainer import PromptFormat, load_facts
+from semantic_trainer import PromptFormat
 from semantic_trainer.answers import decoder
 from semantic_trainer.answers.decoding import GenerationSettings, greedy_answers
+from semantic_trainer.evaluation.scores import strict
+from semantic_trainer.evaluation.table import text_lists
+from semantic_trainer.files import write_atomically
 from semantic_trainer.models import load_model
 from semantic_trainer.report.summary import describe_environment
 
-SHOTS = ["How many sides does a triangle have? => Three", "What colour is a banana? => Yellow"]
+Texts = dict[str, str]
 
 
 def products_in_float32(model: torch.nn.Module) -> None:
-    """Make linear layers multiply and add in float32 and round the sum, several times faster here than bfloat16."""
+    """Make linear layers multiply and add in float32 and round the sum: faster than bfloat16 where it is emulated."""
     for layer in model.modules():
         if isinstance(layer, torch.nn.Linear):
             weight = layer.weight.detach().float()
@@ -35,68 +42,99 @@ def products_in_float32(model: torch.nn.Module) -> None:
             layer.forward = lambda x, weight=weight, bias=bias: F.linear(x.float(), weight, bias).to(x.dtype)
 
 
-def answers(
-    model: object, tokenizer: object, prompts: list[str], form: PromptFormat, limit: int, seed: int | None, size: int
-) -> tuple[dict[str, str], float]:
-    """Cut answers by prompt, and the seconds they took."""
-    settings, start = GenerationSettings(limit, "model"), time.process_time()
-    found = greedy_answers(model, tokenizer, prompts, form, settings, size, shuffle=seed)
-    texts = {prompt: answer.text for batch in found for prompt, answer in batch}
-    return texts, time.process_time() - start
+class Measurement:
+    """Everything that is asked, of a model in half precision."""
+
+    def __init__(self, args: argparse.Namespace, model: PeftModel, tokenizer: object, form: PromptFormat) -> None:
+        self.args, self.model, self.tokenizer, self.form = args, model, tokenizer, form
+        self.seconds: list[float] = []
+
+    def answers(self, prompts: list[str], drafts: Texts, shuffle: int | None) -> Texts:
+        """Cut answers by prompt; the time is kept."""
+        settings, start = GenerationSettings(self.args.max_new_tokens, "model"), time.process_time()
+        asked = (self.model, self.tokenizer, prompts, self.form, settings, self.args.batch_size)
+        texts = {p: a.text for batch in greedy_answers(*asked, shuffle=shuffle, drafts=drafts) for p, a in batch}
+        self.seconds.append(time.process_time() - start)
+        return texts
+
+    def at(self, factor: float, targets: Texts, unrelated: list[str]) -> dict[str, object]:
+        """Flips over all shuffles at one multiple of the measured noise."""
+        decoder.NOISE_FACTOR = factor
+        with self.model.disable_adapter():
+            base = self.answers(unrelated, {}, None)
+        self.seconds, expected = [], {**base, **targets}
+        first = self.answers(list(expected), expected, None)
+        verdicts = {prompt: strict(first[prompt], text) for prompt, text in expected.items()}
+        flips, texts = 0, 0
+        for seed in range(self.args.shuffles):
+            other = self.answers(list(expected), expected, seed)
+            flips += sum(strict(other[prompt], text) != verdicts[prompt] for prompt, text in expected.items())
+            texts += sum(other[prompt] != first[prompt] for prompt in expected)
+            print(
+                f"  factor {factor}, shuffle {seed}: {flips} flips, {texts} texts, {self.seconds[-1]:.0f} s",
+                flush=True,
+            )
+        pairs = len(expected) * self.args.shuffles
+        low, high = binomtest(flips, pairs).proportion_ci(method="wilson")
+        right = {"taught": sum(verdicts[p] for p in targets) / len(targets)}
+        right["unrelated"] = sum(verdicts[p] for p in base if p not in targets) / max(1, len(base))
+        return {
+            "noise_factor": factor,
+            "pairs": pairs,
+            "flips": flips,
+            "share": flips / pairs,
+            "ci95": [low, high],
+            "changed_texts": texts,
+            "right": right,
+            "seconds": self.seconds,
+        }
 
 
-def measure(factor: float, args: argparse.Namespace, model: object, tokenizer: object, prompts: list[str]) -> dict:
-    """Flips over all shuffles at one multiple of the measured noise; 0 decides nothing again."""
-    decoder.NOISE_FACTOR = factor
-    form = PromptFormat.resolve(args.prompt_format, prompts, tokenizer, shots=SHOTS)
-    first, seconds = answers(model, tokenizer, prompts, form, args.max_new_tokens, None, args.batch_size)
-    flips, times = 0, [seconds]
-    for seed in range(args.shuffles):
-        other, seconds = answers(model, tokenizer, prompts, form, args.max_new_tokens, seed, args.batch_size)
-        flips += sum(first[prompt] != other[prompt] for prompt in prompts)
-        times.append(seconds)
-        print(f"  factor {factor}, shuffle {seed}: {flips} flips so far, {times[-1]:.0f} s", flush=True)
-    pairs = len(prompts) * args.shuffles
-    interval = binomtest(flips, pairs).proportion_ci(method="wilson")
-    return {
-        "noise_factor": factor,
-        "flips": flips,
-        "pairs": pairs,
-        "share": flips / pairs,
-        "ci95": [interval.low, interval.high],
-        "seconds": times,
-    }
+def asked_of(facts: object) -> tuple[Texts, list[str]]:
+    """Prompts and paraphrases with their targets, and unrelated prompts."""
+    targets = dict(zip(facts["prompt"][:], facts["target"][:], strict=True))
+    for texts, target in zip(text_lists(facts, "paraphrases"), facts["target"][:], strict=True):
+        targets |= {text: target for text in texts if text not in targets}
+    unrelated = dict.fromkeys(text for texts in text_lists(facts, "locality_prompts") for text in texts)
+    return targets, [text for text in unrelated if text not in targets]
 
 
 def main() -> None:
-    """Measure both ways in turn, print, write."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("facts_file")
-    parser.add_argument("--facts", type=int, default=1000)
-    parser.add_argument("--shuffles", type=int, default=3)
-    parser.add_argument("--dtype", default="bfloat16")
-    parser.add_argument("--prompt_format", default="question_answer")
-    parser.add_argument("--max_new_tokens", type=int, default=32)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--factors", type=float, nargs="+", default=[0.0, decoder.NOISE_FACTOR])
-    parser.add_argument("--products_in_float32", action="store_true")
-    parser.add_argument("--output")
-    args = parser.parse_args()
-    model, tokenizer = load_model("builtin:smollm2-135m-instruct", getattr(torch, args.dtype), None)
+    """Teach, measure each factor, print, write."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", default="builtin:smollm2-135m-instruct")
+    options.add_argument("--source", help="facts; zsRE from DATA_DIR where it is")
+    options.add_argument("--facts", type=int, default=350)
+    options.add_argument("--epochs", type=int, default=4)
+    options.add_argument("--shuffles", type=int, default=3)
+    options.add_argument("--dtype", default="bfloat16")
+    options.add_argument("--max_new_tokens", type=int, default=32)
+    options.add_argument("--batch_size", type=int, default=64)
+    options.add_argument("--factors", type=float, nargs="+", default=[0.0, decoder.NOISE_FACTOR])
+    options.add_argument("--products_in_float32", action="store_true")
+    options.add_argument("--output")
+    args = options.parse_args()
+    training = argparse.Namespace(**{**vars(args), "dtype": "float32"})
+    loaded = load(training)
+    _, tokenizer, facts = loaded
+    form = PromptFormat.chat(tokenizer)
+    adapter = taught(training, loaded, form)
+    half, _ = load_model(args.model, getattr(torch, args.dtype), None)
+    model = PeftModel.from_pretrained(half, str(adapter))
     if args.products_in_float32:
         products_in_float32(model)
-    prompts = list(dict.fromkeys(load_facts(args.facts_file, on_conflict="drop")["prompt"]))[: args.facts]
-    rows = [measure(factor, args, model, tokenizer, prompts) for factor in args.factors]
+    measurement = Measurement(args, model, tokenizer, form)
+    rows = [measurement.at(factor, *asked_of(facts)) for factor in args.factors]
     for row in rows:
         low, high = row["ci95"]
         cost = sum(row["seconds"]) / sum(rows[0]["seconds"])
         share = f"{row['flips']} of {row['pairs']} ({100 * row['share']:.2f} %, {100 * low:.2f} to {100 * high:.2f})"
         print(f"noise factor {row['noise_factor']}: {share} flips, {cost:.2f} x the time of deciding once")
     if args.output:
-        config = {**vars(args), "facts_file": Path(args.facts_file).name}
+        config = {**vars(args), "source": Path(training.source).name}
         config.pop("output")
         body = {"config": config, "environment": describe_environment(), "rows": rows}
-        Path(args.output).write_text(json.dumps(body, indent=1) + "\n")
+        write_atomically(Path(args.output), (json.dumps(body, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
