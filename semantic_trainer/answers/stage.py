@@ -78,6 +78,7 @@ def answer_prompts(
     keep: bool = True,
     shuffle: int | None = None,
     drafts: Mapping[str, str] | None = None,
+    store: AnswerStore | None = None,
 ) -> dict[str, Answer]:
     """Greedy answers by prompt; what the store holds is read, the rest is asked batch by batch and kept.
 
@@ -91,6 +92,7 @@ def answer_prompts(
         keep: `False` neither reads nor writes the store.
         shuffle: seed of batches drawn at random instead of by length; such answers are not canonical, and not kept.
         drafts: prompt -> the answer to be expected, checked in one pass where it is right.
+        store: what `open_store` gave for this model and these settings, where it is asked more than once.
 
     Returns:
         Each prompt's `Answer(raw, truncated)`; `.text` is the cut answer.
@@ -108,10 +110,11 @@ def answer_prompts(
         settings = settings.resolve(loaded)
     elif settings.dtype == "auto":  # it would be loaded on the CPU
         settings = GenerationSettings(settings.max_new_tokens, "float32")
-    store, answers, kept = None, {}, keep and shuffle is None
-    if kept:
+    answers, kept = {}, keep and shuffle is None
+    if kept and store is None:
         key = _store_key(model, loaded, processing_class, prompt_format, settings, adapters)
         store = AnswerStore(key, store_dir) if is_first() else None
+    if kept:
         answers = on_first(lambda: store.select(prompts))
     missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answers]
     if not missing:
@@ -133,6 +136,22 @@ def answer_prompts(
     seconds = time.perf_counter() - start
     logger.info("%s: %d prompts in %.1f s (%.1f/s)", description, len(missing), seconds, len(missing) / seconds)
     return {prompt: answers[prompt] for prompt in prompts}
+
+
+def open_store(
+    model: object,
+    processing_class: object,
+    prompt_format: PromptFormat,
+    settings: GenerationSettings,
+    store_dir: str | Path | None = None,
+) -> AnswerStore:
+    """The kept answers of a loaded base model; its `name` is the hash of everything that they depend on.
+
+    Args:
+        store_dir: as in `answer_prompts`.
+    """
+    key = _store_key(model, model, processing_class, prompt_format, settings.resolve(model), False)
+    return AnswerStore(key, store_dir)
 
 
 def _store_key(

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from peft import PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, set_seed
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from ..distribution import on_first
 from ..facts.prompts import PromptFormat
 from ..files import temporary_path
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL, load_model
 from ..training.checkpoints import ranks_as_they_are
-from ..training.trainer import SemanticWeightedTrainer
+from ..training.teaching import DivergedError, teach
 from ..training.training_args import SemanticTrainingArguments, optimizer_steps
 from ..tuners.adalora import trainable_adalora
-from .options import ModelArguments
-from .tuning import adapter_config
+from ..tuners.arguments import ModelArguments, adapter_config
 
 logger = logging.getLogger(__name__)
 
@@ -43,24 +42,18 @@ def train_arm(
         training_args: `output_dir` holds the arm's checkpoints, which are gone on with.
         finished: folder of the trained adapter or model; written whole or not at all.
     """
-    vars(model).pop("peft_config", None)  # what the arm before left on the base
     if on_first(finished.exists):
         logger.info("%s: trained already", finished.name)
         return read_trained(model, finished)
-    set_seed(training_args.seed)
     config = adapter_config(model, args, optimizer_steps(training_args, facts))
-    tuned, use_cache = get_peft_model(model, config) if config else model, model.config.use_cache
-    trainer = SemanticWeightedTrainer(
-        tuned, training_args, train_dataset=facts, processing_class=tokenizer, prompt_format=form
-    )
     checkpoint = on_first(last_whole_checkpoint, Path(training_args.output_dir), training_args.world_size)
     if checkpoint:
         logger.info("%s: going on from %s", finished.name, Path(checkpoint).name)
-    trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.accelerator.free_memory()
-    check_finite(tuned, finished.name.removesuffix("-adapter"))
+    try:
+        tuned, _ = teach(model, tokenizer, facts, form, training_args, config, checkpoint)
+    except DivergedError as error:
+        raise ValueError(f"{finished.name.removesuffix('-adapter')}: {error} Add --overwrite.") from error
     if config is None:
-        model.config.use_cache = use_cache  # Trainer switches it off
         on_first(save_trained, tuned, finished, tokenizer)
         return tuned
     # Only now: under a Hub id PEFT would ask the Hub at every checkpoint whether the vocabulary has changed.
@@ -93,16 +86,6 @@ def base_again(tuned: torch.nn.Module, args: ModelArguments) -> torch.nn.Module:
     tuned.to("meta")
     gc.collect()  # the optimizer's moments, which the trainer's own cycles hold
     return load_model(args.model, torch.float32, revision)[0].to(device)
-
-
-def check_finite(model: torch.nn.Module, arm: str) -> None:
-    """Raise a `ValueError` where training has diverged: such weights are not worth evaluating."""
-    wrong = [name for name, p in model.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
-    if wrong:
-        raise ValueError(
-            f"the {arm} training diverged: {len(wrong)} trained tensors hold numbers that are not finite. Start again "
-            "with a lower `learning_rate` (or `max_grad_norm` above 0) and --overwrite."
-        )
 
 
 def last_whole_checkpoint(folder: Path, processes: int = 1) -> str | None:

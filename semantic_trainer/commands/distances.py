@@ -16,13 +16,14 @@ from ..answers.decoding import context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first, local_main_first
+from ..facts.sets import read_fact_sets, resolve_format
 from ..files import check_writable
 from ..models import choose_dtype, load_model, load_tokenizer, place, resolve_model
 from ..report.figures import distance_histogram, save_figure
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_arms
-from .options import parse, read_fact_sets, resolve_format
+from .options import parse
 from .output import DISTANCES_FILE
 from .run import ANSWER_DTYPE, RunArguments, weigh
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from ..facts.readers import describe_relations
+from ..facts.sets import read_fact_sets
 from ..training.training_args import SemanticTrainingArguments
-from .options import parse, read_fact_sets
+from .options import parse
 from .run import RunArguments
 
 SHOWN_FACTS = 5

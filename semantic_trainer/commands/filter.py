@@ -15,10 +15,11 @@ from ..distance.filter_plan import FilterPlan
 from ..distance.filtering import SemanticFilter
 from ..distance.random_filter import RandomFilter
 from ..distribution import is_first
+from ..facts.sets import read_fact_sets
 from ..files import check_writable, write_atomically
 from ..training.training_args import SemanticTrainingArguments
 from .distances import DistancesArguments, measure
-from .options import parse, read_fact_sets
+from .options import parse
 
 logger = logging.getLogger(__name__)
 PLAN_FILES, FACTS_FILE, FIGURE_FILE = ("plan.json", "plan.parquet"), "filtered_facts.parquet", "filter.png"

@@ -5,13 +5,12 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from datasets import Dataset
 from peft import get_peft_model
-from transformers import TrainingArguments
 
 from ..answers.decoding import context_length
 from ..answers.known import add_known_labels
@@ -26,27 +25,19 @@ from ..evaluation.record import record_base
 from ..facts.checks import FactCheck
 from ..facts.prompts import PromptFormat, tokenize_facts
 from ..facts.schema import replace_columns
+from ..facts.sets import FactsArguments, read_fact_sets, resolve_format
 from ..models import choose_dtype, load_model, place
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
-from ..training.training_args import SemanticTrainingArguments, optimizer_steps
+from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
+from ..tuners.arguments import ModelArguments, adapter_config, check_pruning, check_tuning
 from .arms import base_again, train_arm
 from .checks import check_arms, check_steps
-from .options import FactsArguments, ModelArguments, parse, read_fact_sets, resolve_format
+from .options import parse
 from .output import OutputFolder, print_results, write_outputs
-from .tuning import adapter_config, check_pruning, check_tuning
 
 logger = logging.getLogger(__name__)
 ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
 MOST_THREADS = 1024
-NOT_DECISIVE = (
-    *("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token"),
-    *("logging_steps", "logging_strategy", "logging_first_step", "save_total_limit"),
-)
-ALWAYS_SHOWN = (
-    *(f.name for f in fields(SemanticTrainingArguments) if f.name not in TrainingArguments.__dataclass_fields__),
-    *("learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size"),
-    *("gradient_accumulation_steps", "max_grad_norm", "optim", "seed"),
-)
 
 
 @dataclass
@@ -171,12 +162,7 @@ def _teach(
 def run_config(args: RunArguments, training_args: SemanticTrainingArguments) -> dict[str, object]:
     """Every option that decides the result, as plain values; of Trainer's own, those that are not at their default."""
     ours = {name: value for name, value in vars(args).items() if name not in ("resume", "overwrite")}
-    defaults = SemanticTrainingArguments(output_dir="").to_dict()
-    theirs = {
-        name: value
-        for name, value in training_args.to_dict().items()
-        if name not in NOT_DECISIVE and (name in ALWAYS_SHOWN or value != defaults[name])
-    }
+    theirs = decisive_options(training_args)
     return {**theirs, **ours, "gamma": 1.0 if training_args.gamma is None else training_args.gamma}
 
 

@@ -163,6 +163,35 @@ def evaluate_facts(
         base.check([*prompts, *unrelated], form, settings)
         if noise_floor:
             raise ValueError("`noise_floor` asks the base, which is only recorded here. Ask for it before training.")
+    found = ask_facts(
+        model, processing_class, facts, form, table, settings, batch_size, store_dir, seed, noise_floor, keep, base
+    )
+    rows = score_table(facts, found)
+    how = answer_protocol(form, settings)
+    return Evaluation(summarise(rows, f"strict, {how}", how, tuned, seed), Dataset.from_dict(rows))
+
+
+def ask_facts(
+    model: torch.nn.Module,
+    processing_class: object,
+    facts: Dataset,
+    form: PromptFormat,
+    table: EmbeddingTable,
+    settings: GenerationSettings,
+    batch_size: int = 64,
+    store_dir: str | Path | None = None,
+    seed: int = 0,
+    noise_floor: bool = False,
+    keep: bool = True,
+    base: BaseRecord | None = None,
+) -> Found:
+    """Everything of an evaluation that runs the model: answers, teacher-forced shares and divergences, not scored.
+
+    Args:
+        facts, ...: as in `evaluate_facts`, checked and resolved.
+    """
+    tuned = base is not None or is_tuned(model)
+    prompts, targets, unrelated = facts["prompt"][:], facts["target"][:], _all(text_lists(facts, "locality_prompts"))
 
     def ask(texts: list[str], who: str, adapters: bool = False, **how: object) -> dict[str, Answer]:
         return answer_prompts(
@@ -187,7 +216,7 @@ def evaluate_facts(
         before = base.next_token if base else None
         shifts = next_token_divergences(model, processing_class, list(moved), *passes, base=before)
         moved = dict(zip(moved, shifts, strict=True))
-    found = Found(
+    return Found(
         new=new,
         old=old,
         old_distance=distance(old),
@@ -197,6 +226,3 @@ def evaluate_facts(
         divergence=moved,
         reshuffled=ask(unrelated, "reshuffled base", shuffle=seed) if noise_floor and unrelated else {},
     )
-    rows = score_table(facts, found)
-    how = answer_protocol(form, settings)
-    return Evaluation(summarise(rows, f"strict, {how}", how, tuned, seed), Dataset.from_dict(rows))

@@ -144,3 +144,29 @@ def optimizer_steps(args: TrainingArguments, dataset: object) -> int | None:
     divide = math.floor if args.dataloader_drop_last else math.ceil
     batches = divide(divide(len(dataset) / args.train_batch_size) / args.world_size)
     return math.ceil(args.num_train_epochs * max(1, math.ceil(batches / args.gradient_accumulation_steps)))
+
+
+NOT_DECISIVE = (
+    *("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token"),
+    *("logging_steps", "logging_strategy", "logging_first_step", "save_total_limit"),
+)
+ALWAYS_SHOWN = (
+    *(f.name for f in fields(SemanticTrainingArguments) if f.name not in TrainingArguments.__dataclass_fields__),
+    *("learning_rate", "lr_scheduler_type", "num_train_epochs", "per_device_train_batch_size"),
+    *("gradient_accumulation_steps", "max_grad_norm", "optim", "seed"),
+)
+
+
+def decisive_options(args: SemanticTrainingArguments) -> dict[str, object]:
+    """Every option that decides a training, as plain values; of `TrainingArguments`' own those not at their default.
+
+    Example:
+        >>> decisive_options(SemanticTrainingArguments("out", warmup_steps=5))["warmup_steps"]
+        5
+    """
+    defaults = SemanticTrainingArguments(output_dir="").to_dict()
+    return {
+        name: value
+        for name, value in args.to_dict().items()
+        if name not in NOT_DECISIVE and (name in ALWAYS_SHOWN or value != defaults[name])
+    }

@@ -76,7 +76,7 @@ def test_a_training_that_diverges_is_said_and_can_be_started_again(
     call: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert call("run", learning_rate=1e30, max_grad_norm=0, num_train_epochs=4) == 2
-    assert "the plain training diverged" in capsys.readouterr().err
+    assert "plain: the training diverged" in capsys.readouterr().err
     assert call("run", "--overwrite", num_train_epochs=1) == 0
     assert (tmp_path / "out" / "semantic_summary.json").exists()
 

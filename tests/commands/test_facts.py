@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from semantic_trainer.cli import main
-from semantic_trainer.commands.options import FactsArguments, read_fact_sets
+from semantic_trainer.facts.sets import FactsArguments, read_fact_sets
 
 COUNTERFACT = {
     "case_id": 0,

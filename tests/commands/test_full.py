@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from semantic_trainer.answers.store import tensors_hash
 from semantic_trainer.cli import main
-from semantic_trainer.commands import arms
 from semantic_trainer.files import place_atomically
+from semantic_trainer.training import teaching
 from semantic_trainer.training.trainer import SemanticWeightedTrainer
 
 from .test_resume import interrupt_training
@@ -37,7 +37,7 @@ def test_a_run_that_tunes_every_weight(
             begun.append(tensors_hash(model.state_dict()))
             super().__init__(model, *args, **kwargs)
 
-    monkeypatch.setattr(arms, "SemanticWeightedTrainer", Watched)
+    monkeypatch.setattr(teaching, "SemanticWeightedTrainer", Watched)
     out = tmp_path / "out"
     assert call("run", **OPTIONS) == 0
     base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from transformers import TrainerCallback
 
-from semantic_trainer.commands import arms, run
+from semantic_trainer.commands import run
+from semantic_trainer.training import teaching
 from semantic_trainer.training.trainer import SemanticWeightedTrainer
 
 
@@ -33,7 +34,7 @@ def interrupt_training(patch: pytest.MonkeyPatch, arm: str, step: int) -> None:
             callbacks = [Interrupt(step)] if Path(args.output_dir).name == arm else []
             super().__init__(model, args, callbacks=callbacks, **kwargs)
 
-    patch.setattr(arms, "SemanticWeightedTrainer", Interrupted)
+    patch.setattr(teaching, "SemanticWeightedTrainer", Interrupted)
 
 
 @pytest.mark.parametrize(("arm", "step"), [("plain", 4), ("weighted", 3)])

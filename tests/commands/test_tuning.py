@@ -12,10 +12,10 @@ from peft import LoraConfig, PeftConfig
 
 from semantic_trainer.cli import main
 from semantic_trainer.commands.finished import load_run
-from semantic_trainer.commands.options import ModelArguments, parse
+from semantic_trainer.commands.options import parse
 from semantic_trainer.commands.run import RunArguments
-from semantic_trainer.commands.tuning import adapter_config, check_tuning, parse_method_options
 from semantic_trainer.training.training_args import SemanticTrainingArguments
+from semantic_trainer.tuners.arguments import ModelArguments, adapter_config, check_tuning, parse_method_options
 
 from .test_resume import interrupt_training
 

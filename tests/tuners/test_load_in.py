@@ -264,8 +264,7 @@ def test_states_of_large_tensors_are_8_bit() -> None:
 def test_a_quantized_model_needs_an_adapter(
     quantized: Callable, tokenizer: object, facts: Dataset, tmp_path: Path
 ) -> None:
-    from semantic_trainer.commands.options import ModelArguments
-    from semantic_trainer.commands.tuning import check_tuning
+    from semantic_trainer.tuners.arguments import ModelArguments, check_tuning
 
     with pytest.raises(ValueError, match="attach trainable adapters"):
         SemanticWeightedTrainer(quantized("4bit"), SemanticTrainingArguments(str(tmp_path), use_cpu=True))

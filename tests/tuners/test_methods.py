@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import AdaLoraConfig, IA3Config, LoraConfig, PeftModel, get_peft_model
 
-from semantic_trainer.commands.options import ModelArguments
+from semantic_trainer.tuners.arguments import ModelArguments
 from semantic_trainer.tuners.houlsby import HoulsbyConfig
 from semantic_trainer.tuners.methods import CONFIGS, METHODS, method_config
 from semantic_trainer.tuners.modules import (

@@ -1,18 +1,51 @@
-"""From a run's options to the PEFT config of its method."""
+"""Model and method as options name them, and from there the PEFT config of the method."""
 
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 
 import yaml
 from peft import PeftConfig
 from torch import nn
 
-from ..models import choose_dtype
+from ..models import DEFAULT_MODEL, choose_dtype
 from ..quantization import check_load_in
-from ..tuners.adalora import check_ranks, check_schedule, default_schedule
-from ..tuners.methods import LOW_RANK, check_method, method_config
-from .options import ModelArguments
+from .adalora import check_ranks, check_schedule, default_schedule
+from .methods import LOW_RANK, check_method, method_config
 
 OWN_OPTIONS = {"r": "lora_r", "target_r": "lora_r", **{n: n for n in ("lora_alpha", "lora_dropout", "target_modules")}}
+
+
+@dataclass
+class ModelArguments:
+    """Which model, and the adapter to train on it."""
+
+    model: str = field(default=DEFAULT_MODEL, metadata={"help": "Hub id, local folder, or the built-in model."})
+    revision: str | None = field(default=None, metadata={"help": "Branch, tag or commit on the Hub."})
+    dtype: str = field(
+        default="auto", metadata={"help": "Base weights: auto, float32 or bfloat16 (frozen base only)."}
+    )
+    load_in: str | None = field(
+        default=None, metadata={"help": "4bit or 8bit: quantize the base's linear layers with bitsandbytes."}
+    )
+    method: str = field(
+        default="lora", metadata={"help": "lora, adalora, dora, ia3, houlsby or full; see docs/tuning_methods.md."}
+    )
+    target_modules: list[str] | None = field(
+        default=None, metadata={"help": "all-linear, attention, or names of modules. None takes lora_target_modules."}
+    )
+    method_options: list[str] | None = field(
+        default=None, metadata={"help": "Other fields of the method's PEFT config, as in: bottleneck_size=32."}
+    )
+    lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
+    lora_alpha: int = field(default=16, metadata={"help": "Scale of the adapter, divided by its rank."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout before the adapter."})
+    lora_target_modules: list[str] = field(
+        default_factory=lambda: ["all-linear"], metadata={"help": "Modules to adapt, or all-linear."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("target_modules", "method_options", "lora_target_modules"):
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, [getattr(self, name)])
 
 
 def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[str, object]:

@@ -1,0 +1,64 @@
+"""One training from its seed to its end: fresh weights on a base that is in memory."""
+
+import torch
+from datasets import Dataset
+from peft import PeftConfig, get_peft_model
+from transformers import PrinterCallback, ProgressCallback, TrainerState, set_seed
+
+from ..facts.prompts import PromptFormat
+from .trainer import SemanticWeightedTrainer
+from .training_args import SemanticTrainingArguments
+
+
+class DivergedError(ValueError):
+    """A training has ended in weights that are not finite."""
+
+
+def teach(
+    model: torch.nn.Module,
+    tokenizer: object,
+    facts: Dataset,
+    form: PromptFormat,
+    args: SemanticTrainingArguments,
+    config: PeftConfig | None,
+    checkpoint: str | None = None,
+    quiet: bool = False,
+) -> tuple[torch.nn.Module, TrainerState]:
+    """Train a fresh adapter on `model`, or all its weights, on `facts`; everything random comes from `args.seed`.
+
+    Args:
+        model: the base, without an adapter: as loaded, or given back by `unload()` of the training before. It is the
+            same model afterwards as in a process of its own, bit for bit.
+        config: the adapter's; `None` trains every weight.
+        checkpoint: a checkpoint of this training to go on from.
+        quiet: neither a progress bar nor a line for each log.
+
+    Returns:
+        The `PeftModel`, or `model` itself where every weight was trained; and the trainer's state with its logs.
+
+    Raises:
+        DivergedError: trained weights are not finite.
+    """
+    vars(model).pop("peft_config", None)  # what the adapter before left on the base
+    use_cache = model.config.use_cache
+    set_seed(args.seed)
+    tuned = get_peft_model(model, config) if config else model
+    trainer = SemanticWeightedTrainer(tuned, args, train_dataset=facts, processing_class=tokenizer, prompt_format=form)
+    if quiet:
+        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(ProgressCallback)
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.accelerator.free_memory()
+    model.config.use_cache = use_cache  # Trainer switches it off
+    check_finite(tuned)
+    return tuned, trainer.state
+
+
+def check_finite(model: torch.nn.Module) -> None:
+    """Raise a `DivergedError` where training has diverged: such weights are not worth evaluating."""
+    wrong = [name for name, p in model.named_parameters() if p.requires_grad and not torch.isfinite(p).all()]
+    if wrong:
+        raise DivergedError(
+            f"the training diverged: {len(wrong)} trained tensors hold numbers that are not finite. Start again with "
+            "a lower `learning_rate`, or with `max_grad_norm` above 0."
+        )
