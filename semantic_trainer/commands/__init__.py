@@ -5,6 +5,7 @@ COMMANDS = {
     "facts": "validate and describe files of facts",
     "distances": "the report before training: which facts are near, far or known",
     "filter": "replace facts by facts of a pool, so that their distances are smaller and wider spread",
+    "study": "repeated, paired runs from a recipe, and the paper's tables and figures of them",
     "ask": "ask the base and the tuned models of a finished run, side by side",
     "compare": "two finished runs, or the two arms of one, fact by fact: differences, intervals, p-values",
 }

@@ -1,10 +1,14 @@
 """What `run` and `distances` refuse before anything is loaded."""
 
 import math
+from typing import TYPE_CHECKING
 
 from transformers.integrations import get_reporting_integration_callbacks
 
 from ..training.training_args import SemanticTrainingArguments
+
+if TYPE_CHECKING:
+    from .study import StudyArguments
 
 WITHOUT_EFFECT = {
     "eval_strategy": ("no", "`run` evaluates both arms at their end"),
@@ -44,6 +48,19 @@ def check_arms(training_args: SemanticTrainingArguments) -> None:
             callback()  # most of them say only now what is missing
     except (RuntimeError, ImportError) as error:
         raise ValueError(f"`report_to` names what is not installed: {error}") from error
+
+
+def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments) -> None:
+    """Refuse what `study` cannot do, before anything is loaded."""
+    for name in ("resume", "overwrite", "known_labels"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` has no effect on `study`, which goes on with what is there. Leave it out.")
+    if training_args.weighting != "paper":
+        raise ValueError("`weighting` is an arm's: name it in `arms`, as in: --arms plain paper")
+    _check_numbers(training_args)
+    for name, (value, _) in WITHOUT_EFFECT.items():
+        if getattr(training_args, name) != value:
+            raise ValueError(f"`{name}` has no effect on `study`, which only evaluates at the end. Leave it out.")
 
 
 def _check_numbers(training_args: SemanticTrainingArguments) -> None:

@@ -1,0 +1,1 @@
+"""Repeated runs, and the paper's analyses of them: protocol, runner, tables."""

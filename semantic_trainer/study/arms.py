@@ -1,0 +1,124 @@
+"""The arms of a study: a weighting or a filter, and what else an arm changes, as one line of text."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+import yaml
+
+from ..distance.filtering import SemanticFilter
+from ..distance.weighting import WEIGHTINGS
+from ..facts.messages import suggest
+from ..training.training_args import SemanticTrainingArguments
+from ..tuners.arguments import ModelArguments
+
+PLAIN = "plain"  # weighting "none", through the same loss as all other arms
+FILTERS = ("filter", "random_filter")
+BASES = (PLAIN, *(name for name in WEIGHTINGS if name not in ("none", "column")), *FILTERS)
+FILTER_OPTIONS = tuple(f.name for f in fields(SemanticFilter))
+MODEL_OPTIONS = tuple(
+    f.name for f in fields(ModelArguments) if f.name not in ("model", "revision", "dtype", "load_in")
+)
+STUDY_OPTIONS = ("output_dir", "seed", "weighting", "max_new_tokens", "answer_batch_size", "prompt_format", "shots")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison; made by `parse_arm`.
+
+    Attributes:
+        name: how it is called in files and tables.
+        base: `plain`, a weighting, `filter` or `random_filter`.
+        weighting: as in `SemanticTrainingArguments`.
+        training, model, filter: options of the training, of model and adapter, and of the filter that it changes.
+    """
+
+    name: str
+    base: str
+    weighting: str
+    training: dict[str, object] = field(default_factory=dict)
+    model: dict[str, object] = field(default_factory=dict)
+    filter: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def filters(self) -> bool:
+        """Whether part of its training facts is replaced."""
+        return self.base in FILTERS
+
+
+def parse_arm(text: str) -> Arm:
+    """An arm from `[NAME:] BASE [OPTION=VALUE ...]`.
+
+    BASE is `plain`, a weighting of `add_weights` (`paper`, `constant`, `shuffled`, `inverse`, ...), `filter` (Eq. 4)
+    or `random_filter`, its control, both with the plain loss. An OPTION is one of training (`learning_rate=0.004`), of
+    model and method (`method=adalora`), or of the filter (`replace_share=0.2`); VALUE is read as YAML, without blanks.
+    The default NAME is made of the rest.
+
+    Raises:
+        ValueError: an unknown base or option, an option without effect, or a name that is no file name.
+
+    Example:
+        >>> parse_arm("tuned: plain learning_rate=0.004").training
+        {'learning_rate': 0.004}
+    """
+    label, colon, rest = text.partition(":")
+    words = (rest if colon and "=" not in label else text).split()
+    if not words:
+        raise ValueError(f"`arms` entry {text!r} names nothing. Write for example: plain, or paper gamma=0.5")
+    base, options = words[0], words[1:]
+    if base not in BASES:
+        raise ValueError(f"`arms` entry {text!r}: {base!r} is unknown.{suggest(base, BASES)} Use {', '.join(BASES)}.")
+    name = label.strip() if colon and "=" not in label else re.sub(r"[^\w.+-]+", "-", "-".join(words))
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(f"`arms` entry {text!r}: its name must be of letters, digits, `-`, `_` and `.`")
+    weighting = "none" if base == PLAIN or base in FILTERS else base
+    arm = Arm(name, base, weighting)
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"`arms` entry {text!r}: options look like learning_rate=0.002, but {option!r} was found")
+        _options_of(arm, key, text)[key] = _value(value, text)
+    return arm
+
+
+def _options_of(arm: Arm, key: str, text: str) -> dict[str, object]:
+    """The dictionary of an arm that an option belongs to."""
+    training = [f.name for f in fields(SemanticTrainingArguments) if f.init and f.name not in STUDY_OPTIONS]
+    if key in FILTER_OPTIONS:
+        if not arm.filters:
+            raise ValueError(f"`arms` entry {text!r}: `{key}` has no effect but on {' and '.join(FILTERS)}")
+        return arm.filter
+    if key == "gamma" and arm.weighting == "none":
+        raise ValueError(f"`arms` entry {text!r}: `gamma` has no effect on the plain loss")
+    if key in MODEL_OPTIONS:
+        return arm.model
+    if key in training:
+        return arm.training
+    known = (*training, *MODEL_OPTIONS, *FILTER_OPTIONS)
+    raise ValueError(f"`arms` entry {text!r}: `{key}` is no option of an arm.{suggest(key, known)}")
+
+
+def _value(text: str, entry: str) -> object:
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"`arms` entry {entry!r}: {text!r} is no YAML value") from error
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", value):
+        return float(value)  # YAML 1.1 takes 1e-3 for a text
+    return value
+
+
+def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:
+    """Several arms; the first one is what the others are compared with.
+
+    Raises:
+        ValueError: none, or two of one name.
+    """
+    arms = tuple(map(parse_arm, texts))
+    names = [arm.name for arm in arms]
+    if not arms:
+        raise ValueError("`arms` is empty. Name at least one, for example: --arms plain paper")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"`arms` has {twice[0]!r} twice. Name one of them, as in: {twice[0]}2: {twice[0]} ...")
+    return arms

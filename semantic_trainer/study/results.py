@@ -1,0 +1,126 @@
+"""The results of a study: one JSON a run and arm, written whole or not at all, read again by whoever goes on."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..files import write_atomically
+from .arms import Arm
+from .protocol import Draw
+from .settings import Setting
+
+SCHEMA_VERSION = 1
+DIGITS = 8
+# Columns of the per-fact table that a result keeps: ids, distances and scores, but no text of the data.
+COLUMNS = (
+    *("fact_id", "distance", "new_distance", "knowledge_accuracy", "generality", "locality", "normalized", "contains"),
+    *("token", "portability", "next_token_kl", "locality_noise_floor", "bad_case", "deviation", "relative_deviation"),
+    "new_answer_truncated",
+)
+TEXTS = ("prompt", "target", "old_answer", "new_answer")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run of one arm: what one JSON holds."""
+
+    setting: Setting
+    draw: Draw
+    arm: Arm
+    config: Mapping[str, object]
+
+    def path(self, folder: Path) -> Path:
+        """Its file, in the study's folder."""
+        return folder / self.setting.name / self.arm.name / f"{self.draw.name}.json"
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        return f"{self.setting.name}, {self.arm.name}, run {self.draw.name}"
+
+
+def rounded(value: object) -> object:
+    """The same value with 8 decimals, numpy numbers as Python's, and null for numbers that JSON does not have."""
+    if isinstance(value, Mapping):
+        return {name: rounded(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [rounded(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, DIGITS) if np.isfinite(value) else None
+    return value
+
+
+def write_result(path: Path, result: Mapping[str, object]) -> None:
+    """Write a result, one line a column, whole or not at all."""
+    result = {"schema_version": SCHEMA_VERSION, **rounded(result)}
+    rows = result.pop("rows")
+    columns = ",\n".join(f"  {json.dumps(n)}: {json.dumps(v, ensure_ascii=False)}" for n, v in rows.items())
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, f'{text[:-2]},\n "rows": {{\n{columns}\n }}\n}}\n'.encode())
+
+
+def read_result(path: Path) -> dict[str, object]:
+    """A result.
+
+    Raises:
+        ValueError: the file is no result, or one of another schema.
+    """
+    try:
+        result = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} is no result of a study ({error}). Delete it, and the run is made again."
+        ) from error
+    if result.get("schema_version") != SCHEMA_VERSION or "rows" not in result:
+        raise ValueError(
+            f"{str(path)!r} has schema_version {result.get('schema_version')!r}; this version reads {SCHEMA_VERSION}. "
+            "Choose another `output_dir`."
+        )
+    return result
+
+
+def is_finished(unit: Unit, folder: Path) -> bool:
+    """Whether a unit's result is there.
+
+    Raises:
+        ValueError: there is one that was made with other options.
+    """
+    path = unit.path(folder)
+    if not path.exists():
+        return False
+    held, wanted = read_result(path)["config"], unit.config
+    differs = sorted(name for name in {*held, *wanted} if held.get(name) != wanted.get(name))
+    if differs:
+        was = [f"{name} (was {held.get(name)!r}, is {wanted.get(name)!r})" for name in differs[:5]]
+        raise ValueError(
+            f"`output_dir` {str(folder)!r} holds results with other options, first {path.relative_to(folder)}: "
+            f"{', '.join(was)}. Choose another folder, or delete those results."
+        )
+    return True
+
+
+def read_study(folder: Path, setting: str) -> dict[str, list[dict[str, object]]]:
+    """All results of a setting: arm -> results in the order of their runs.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    found = {
+        arm.name: [read_result(path) for path in sorted(arm.glob("*.json"))]
+        for arm in sorted((folder / setting).glob("*"))
+        if arm.is_dir()
+    }
+    found = {arm: results for arm, results in found.items() if results}
+    if not found:
+        raise FileNotFoundError(f"{str(folder / setting)!r} holds no result of a study.")
+    return found
+
+
+def select_columns(table: Mapping[str, Sequence], columns: Sequence[str] = COLUMNS) -> dict[str, Sequence]:
+    """Those columns of a per-fact table that there are."""
+    return {name: table[name] for name in columns if name in table}

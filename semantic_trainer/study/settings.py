@@ -1,0 +1,143 @@
+"""A setting of a study: facts, model, training and arms, and the runs that they make."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..answers.store import text_hash
+from ..facts.sets import FactsArguments, read_fact_sets
+from ..facts.sources import parse_source
+from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
+from ..tuners.arguments import ModelArguments, check_pruning, check_tuning
+from .arms import Arm
+from .protocol import Draw, draws, facts_per_run
+
+ANSWER_DTYPE = "float32"  # one protocol for all answers, whatever the device
+FIXED = {  # what a run of a study does not leave to its options: it is short, and kept as one JSON
+    "save_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "logging_strategy": "steps",
+    "logging_steps": 1,
+    "remove_unused_columns": True,
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One regime of a study: everything but the run's number and the arm.
+
+    Attributes:
+        name: its folder.
+        facts: the pool.
+        model, training: what all arms share; an arm may change options of both.
+        arms: the first one is what the others are compared with.
+        protocol, size: `multi` with `size` facts a run, or `single` with one.
+        runs: how many, in each group.
+        groups: name -> (low, high) of distances, for stratified sampling; empty for random sampling.
+        examples: facts of a run whose texts are kept in its JSON; the others keep ids and scores.
+        measures: names of `study.measures.MEASURES`, taken of each trained model.
+    """
+
+    name: str
+    facts: FactsArguments
+    model: ModelArguments
+    training: SemanticTrainingArguments
+    arms: tuple[Arm, ...]
+    protocol: str = "multi"
+    size: int = 100
+    runs: int = 20
+    groups: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    examples: int = 0
+    measures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        facts_per_run(self.protocol, self.size)
+        if self.runs < 1:
+            raise ValueError(f"`runs` must be at least 1, but {self.runs} was passed")
+        for arm in self.arms:
+            check_tuning(self.model_of(arm))
+            check_pruning(self.model_of(arm), optimizer_steps(self.training_of(arm, 0, "."), range(self.per_run)))
+
+    @property
+    def per_run(self) -> int:
+        """Facts a run."""
+        return facts_per_run(self.protocol, self.size)
+
+    @property
+    def draws(self) -> list[Draw]:
+        """Its runs."""
+        return draws(list(self.groups), self.runs, self.training.seed)
+
+    @property
+    def tunes_base(self) -> bool:
+        """Whether an arm trains the base's own weights."""
+        return any(self.model_of(arm).method == "full" for arm in self.arms)
+
+    def model_of(self, arm: Arm) -> ModelArguments:
+        """Model and method of an arm."""
+        return replace(self.model, **arm.model)
+
+    def training_of(self, arm: Arm, seed: int, output_dir: str) -> SemanticTrainingArguments:
+        """The training of one run: its seed is the draw's."""
+        changed = {"weighting": arm.weighting, **arm.training, **FIXED, "seed": seed, "output_dir": output_dir}
+        return replace(self.training, **changed)
+
+    def read_pool(self, data_dir: str | None) -> Dataset:
+        """Its facts, checked; bare file names are looked for in `data_dir`."""
+        return read_fact_sets(replace(self.facts, facts=locate(self.facts.facts, data_dir)))[0]
+
+    def config(self, draw: Draw, arm: Arm, pool_hash: str, threads: int) -> dict[str, object]:
+        """Every option that decides one run, as plain values: a result under another one is another result."""
+        facts = {n: v for n, v in vars(self.facts).items() if n != "facts"}
+        names = [
+            Path(name).name if "/" in name and not name.startswith("builtin:") else name for name in self.facts.facts
+        ]
+        plain = {
+            **decisive_options(self.training_of(arm, draw.seed, ".")),
+            **vars(self.model_of(arm)),
+            **facts,
+            "facts": names,
+            "pool_hash": pool_hash,
+            "protocol": self.protocol,
+            "facts_per_run": self.per_run,
+            "distances": self.groups.get(draw.group),
+            "filter": {"kind": arm.base, **arm.filter} if arm.filters else None,
+            "examples": self.examples,
+            "measures": self.measures,
+            "threads": threads,
+        }
+        return json.loads(json.dumps(plain, default=str))
+
+
+def locate(names: Sequence[str], data_dir: str | None) -> list[str]:
+    """Sources of facts, bare file names with the folder `data_dir` before them where they are there.
+
+    Raises:
+        FileNotFoundError: a bare file name is neither there nor here.
+    """
+    found = []
+    for name in names:
+        bare = parse_source(name)[0]
+        there = Path(data_dir or ".").expanduser() / bare
+        is_file_name = "/" not in name and not name.startswith("builtin:")
+        if is_file_name and not there.is_file() and not Path(bare).is_file():
+            where = f"in `data_dir` {data_dir!r}" if data_dir else "here"
+            raise FileNotFoundError(f"`facts` {name!r} is not {where}. Give its folder as --data_dir.")
+        found.append(str(there.with_name(name)) if is_file_name and there.is_file() else name)
+    return found
+
+
+def pool_hash(facts: Dataset) -> str:
+    """Hash of all facts of a pool, in their order."""
+    return text_hash(facts.to_list())
+
+
+def describe_draw(distances: Sequence[float]) -> dict[str, float]:
+    """n, mean and population variance of a run's distances: what Fig. 6 is drawn against."""
+    d = np.asarray(distances, dtype=float)
+    return {"n": len(d), "mean_distance": float(d.mean()), "distance_variance": float(d.var())}
