@@ -10,6 +10,7 @@ from ..study.executors import EXECUTORS
 from ..study.protocol import PROTOCOLS, parse_groups
 from ..study.runner import Study, parse_shard, run_study
 from ..study.settings import Setting
+from ..study.tables import check_tables, write_tables
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_study
 from .options import check_config, parse
@@ -17,8 +18,16 @@ from .run import RunArguments
 
 logger = logging.getLogger(__name__)
 SCALES = ("smoke", "file", "paper")
-ONCE = ("data_dir", "workers", "shard", "executor", "threads", "tables", "output_dir")  # the same in all settings
-NOT_OFFERED = ("resume", "overwrite", "known_labels")
+ONCE = (
+    "data_dir",
+    "workers",
+    "shard",
+    "executor",
+    "threads",
+    "tables",
+    "only_tables",
+    "output_dir",
+)  # the same in all settings
 
 
 @dataclass
@@ -42,6 +51,7 @@ class StudyArguments(RunArguments):
     examples: int = field(default=0, metadata={"help": "Facts a run whose texts are kept, for Table 5."})
     measures: list[str] | None = field(default=None, metadata={"help": "spectra, features: of each trained model."})
     tables: list[str] | None = field(default=None, metadata={"help": "Tables to write, as in: table3 table4."})
+    only_tables: bool = field(default=False, metadata={"help": "Write the tables of the results that there are."})
     threads: int | None = field(
         default=1, metadata={"help": "CPU threads a worker; the last bits of a training depend on them."}
     )
@@ -64,10 +74,24 @@ class StudyArguments(RunArguments):
 def main(argv: Sequence[str]) -> int:
     """Parse, run what is missing, print how the time was spent, write the tables."""
     settings, options, folder = read_recipe(argv)
-    study = Study(settings, folder, options.data_dir, options.threads or 1)
-    spent = run_study(study, options.workers, parse_shard(options.shard), options.executor)
-    print(describe_time(spent))
+    tables = options.tables or []
+    check_tables(tables)
+    if not options.only_tables:
+        study = Study(settings, folder, options.data_dir, options.threads or 1)
+        spent = run_study(study, options.workers, parse_shard(options.shard), options.executor)
+        print(describe_time(spent))
+    arms = {setting.name: [arm.name for arm in setting.arms] for setting in settings}
+    for path in write_tables(folder, arms, tables, recipe_command(argv)):
+        print(path)
     return 0
+
+
+def recipe_command(argv: Sequence[str]) -> str:
+    """The command without what makes no difference to its results."""
+    config, scale = _option(argv, "--config"), _option(argv, "--scale")
+    name = None if config is None else Path(config).name if Path(config).is_absolute() else config
+    options = [*(["--config", name] if name else []), *(["--scale", scale] if scale else [])]
+    return " ".join(["semantic-trainer study", *options])
 
 
 def describe_time(spent: Mapping[str, float]) -> str:

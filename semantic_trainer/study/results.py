@@ -10,7 +10,7 @@ import numpy as np
 from ..files import write_atomically
 from .arms import Arm
 from .protocol import Draw
-from .settings import Setting
+from .settings import Setting, default_options
 
 SCHEMA_VERSION = 1
 DIGITS = 8
@@ -94,7 +94,8 @@ def is_finished(unit: Unit, folder: Path) -> bool:
     if not path.exists():
         return False
     held, wanted = read_result(path)["config"], unit.config
-    differs = sorted(name for name in {*held, *wanted} if held.get(name) != wanted.get(name))
+    default = default_options()  # an option that is newer than the result was at its default
+    differs = sorted(n for n in {*held, *wanted} if held.get(n, default.get(n)) != wanted.get(n, default.get(n)))
     if differs:
         was = [f"{name} (was {held.get(name)!r}, is {wanted.get(name)!r})" for name in differs[:5]]
         raise ValueError(

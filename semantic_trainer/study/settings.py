@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..facts.sets import FactsArguments, read_fact_sets
 from ..facts.sources import parse_source
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, check_pruning, check_tuning
+from ..tuners.methods import LOW_RANK
 from .arms import Arm
 from .protocol import Draw, draws, facts_per_run
 
@@ -79,8 +81,14 @@ class Setting:
         return any(self.model_of(arm).method == "full" for arm in self.arms)
 
     def model_of(self, arm: Arm) -> ModelArguments:
-        """Model and method of an arm."""
-        return replace(self.model, **arm.model)
+        """Model and method of an arm; what has no effect on another method than the shared one is at its default."""
+        method, plain = arm.model.get("method", self.model.method), ModelArguments()
+        idle = [] if method == self.model.method else ["method_options"]
+        if method not in LOW_RANK:
+            idle += [name for name in vars(plain) if name.startswith("lora_") and name != "lora_target_modules"]
+        if method == "full":
+            idle += ["lora_target_modules", "target_modules"]
+        return replace(self.model, **{**{name: getattr(plain, name) for name in idle}, **arm.model})
 
     def training_of(self, arm: Arm, seed: int, output_dir: str) -> SemanticTrainingArguments:
         """The training of one run: its seed is the draw's."""
@@ -112,6 +120,13 @@ class Setting:
             "threads": threads,
         }
         return json.loads(json.dumps(plain, default=str))
+
+
+@cache
+def default_options() -> Mapping[str, object]:
+    """Options of facts, model and training at their defaults, as plain values."""
+    plain = {**SemanticTrainingArguments(output_dir="").to_dict(), **vars(ModelArguments()), **vars(FactsArguments())}
+    return json.loads(json.dumps(plain, default=str))
 
 
 def locate(names: Sequence[str], data_dir: str | None) -> list[str]:
