@@ -1,5 +1,6 @@
 """Where runs are made besides this process: in processes of this machine, or wherever Ray has room."""
 
+import gc
 import multiprocessing
 import os
 import queue
@@ -32,6 +33,7 @@ def _start(options: Options) -> None:
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
     os.environ["TQDM_DISABLE"] = "1"  # one bar is enough
+    gc.freeze()  # see `libraries_set_apart`
     _worker = Worker(*options)
 
 
@@ -51,6 +53,7 @@ class RayWorker:
     """A `Worker` that Ray starts where it has room."""
 
     def __init__(self, *options: object) -> None:
+        gc.freeze()
         self.worker = Worker(*options)
 
     def make(self, unit: Unit) -> Counter:

@@ -16,7 +16,7 @@ from .executors import EXECUTORS
 from .protocol import draw_rows, overlap
 from .results import Unit, is_finished
 from .settings import Setting, pool_hash
-from .worker import Worker
+from .worker import Worker, libraries_set_apart
 
 logger = logging.getLogger(__name__)
 
@@ -105,12 +105,12 @@ def run_study(
     logger.info("%d runs, %d of them finished", len(units), len(units) - len(pending))
     if not pending:
         return {"runs": 0, "total": 0.0}
-    worker = Worker(study.folder, study.data_dir, study.threads)
-    for setting in dict.fromkeys(unit.setting.name for unit in pending):
-        _announce(worker, next(s for s in study.settings if s.name == setting))
-    bar = tqdm(total=len(units), initial=len(units) - len(pending), desc="runs", unit="run", smoothing=0.1)
     alone = workers == 1 and executor == "processes"
-    with bar:
+    bar = tqdm(total=len(units), initial=len(units) - len(pending), desc="runs", unit="run", smoothing=0.1)
+    with bar, libraries_set_apart():
+        worker = Worker(study.folder, study.data_dir, study.threads)
+        for setting in dict.fromkeys(unit.setting.name for unit in pending):
+            _announce(worker, next(s for s in study.settings if s.name == setting))
         spent = _alone(worker, pending, bar) if alone else _together(study, worker, pending, workers, executor, bar)
     elapsed = (time.perf_counter() - start) * (1 if alone else workers)
     return {"runs": len(pending), "total": elapsed, **{name: spent[name] for name in ("training", "decoding")}}

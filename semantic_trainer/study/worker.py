@@ -281,6 +281,17 @@ def order_result(result: dict[str, object]) -> dict[str, object]:
 
 
 @contextmanager
+def libraries_set_apart() -> Iterator[None]:
+    """The garbage collector, which is called after each run, passes by what was there before: all of the libraries."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@contextmanager
 def quietly() -> Iterator[None]:
     """What the libraries and we say of each training is said of the pool already."""
     ours = logging.getLogger("semantic_trainer")
