@@ -228,9 +228,9 @@ class Worker:
         record: BaseRecord,
         draw: Draw,
     ) -> dict[str, list]:
-        """The per-fact table of a trained model; the first arm of a run also says how stable the base is."""
+        """The per-fact table of a trained model; the very first of a group also says how stable the base is."""
         base, args = self.base(setting), setting.training
-        floor = arm == setting.arms[0] and isinstance(tuned, PeftModel)
+        floor = draw.run == 0 and arm == setting.arms[0] and isinstance(tuned, PeftModel)
         settings = GenerationSettings(args.max_new_tokens, ANSWER_DTYPE)
         how = {"seed": draw.seed, "noise_floor": floor, "keep": False, "base": record}
         with self.clock("decoding"):
