@@ -49,7 +49,6 @@ class StudyArguments(RunArguments):
         metadata={"help": 'What is compared, each "[NAME:] BASE [OPTION=VALUE ...]"; the first is the reference.'},
     )
     examples: int = field(default=0, metadata={"help": "Facts a run whose texts are kept, for Table 5."})
-    measures: list[str] | None = field(default=None, metadata={"help": "spectra, features: of each trained model."})
     tables: list[str] | None = field(default=None, metadata={"help": "Tables to write, as in: table3 table4."})
     only_tables: bool = field(default=False, metadata={"help": "Write the tables of the results that there are."})
     threads: int | None = field(
@@ -66,7 +65,7 @@ class StudyArguments(RunArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("groups", "arms", "measures", "tables"):
+        for name in ("groups", "arms", "tables"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, [getattr(self, name)])
 
@@ -109,19 +108,20 @@ def read_recipe(argv: Sequence[str]) -> tuple[tuple[Setting, ...], StudyArgument
     """Settings, the options that hold for all of them, and the folder of the results.
 
     A recipe is a YAML of options; `settings` lists regimes by `name` that change some of them, `scales` maps `smoke`
-    and `paper` to what changes at that size. The command line wins over the scale, the scale over a setting, a setting
-    over the rest.
+    and `paper` to what changes at that size, its own `settings` among it. The command line wins over the scale, the
+    scale over the recipe's settings, a setting over the rest.
     """
     recipe, rest = load_recipe(argv)
     scales, regimes = recipe.pop("scales", None) or {}, recipe.pop("settings", None) or [{}]
     scale = _option(rest, "--scale") or recipe.get("scale", "file")
     changes = dict(_scale(scales, scale))
-    regimes = changes.pop("settings", regimes)
+    own = changes.pop("settings", None)  # a scale's own settings stand above it, the recipe's below
+    regimes = own or regimes
     if not isinstance(regimes, list) or not all(isinstance(regime, dict) for regime in regimes):
         raise ValueError("`settings` must be a list of mappings, each with a `name` and the options that it changes")
     settings, parsed = [], []
     for number, regime in enumerate(regimes):
-        options = {**recipe, **regime, **changes}
+        options = {**recipe, **changes, **regime} if own else {**recipe, **regime, **changes}
         name = str(options.pop("name", "main" if len(regimes) == 1 else f"setting-{number}"))
         args, training = parse(rest, "study", (StudyArguments, SemanticTrainingArguments), options)
         check_study(args, training)
@@ -186,7 +186,6 @@ def create_setting(name: str, args: StudyArguments, training: SemanticTrainingAr
         runs=args.runs,
         groups=parse_groups(args.groups),
         examples=args.examples,
-        measures=tuple(args.measures or ()),
     )
 
 

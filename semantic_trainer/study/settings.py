@@ -42,7 +42,6 @@ class Setting:
         runs: how many, in each group.
         groups: name -> (low, high) of distances, for stratified sampling; empty for random sampling.
         examples: facts of a run whose texts are kept in its JSON; the others keep ids and scores.
-        measures: names of `study.measures.MEASURES`, taken of each trained model.
     """
 
     name: str
@@ -55,7 +54,6 @@ class Setting:
     runs: int = 20
     groups: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     examples: int = 0
-    measures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         facts_per_run(self.protocol, self.size)
@@ -116,7 +114,6 @@ class Setting:
             "distances": self.groups.get(draw.group),
             "filter": {"kind": arm.base, **arm.filter} if arm.filters else None,
             "examples": self.examples,
-            "measures": self.measures,
             "threads": threads,
         }
         return json.loads(json.dumps(plain, default=str))
@@ -125,7 +122,7 @@ class Setting:
 @cache
 def default_options() -> Mapping[str, object]:
     """Options of facts, model and training at their defaults, as plain values."""
-    plain = {**SemanticTrainingArguments(output_dir="").to_dict(), **vars(ModelArguments()), **vars(FactsArguments())}
+    plain = {"measures": [], **SemanticTrainingArguments(output_dir="").to_dict(), **vars(ModelArguments()), **vars(FactsArguments())}
     return json.loads(json.dumps(plain, default=str))
 
 

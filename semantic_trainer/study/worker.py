@@ -2,7 +2,7 @@
 
 import gc
 import logging
-import tempfile
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +29,7 @@ from ..evaluation.table import score_table, summarise, text_lists
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
 from ..facts.sets import resolve_format
+from ..files import temporary_path
 from ..models import choose_dtype, load_model, place
 from ..report.summary import describe_environment
 from ..training.teaching import teach
@@ -166,8 +167,8 @@ class Worker:
         facts = pool.facts.select(rows)
         replaced = replace_facts(arm, facts, pool.facts, rows, draw.seed) if arm.filters else None
         record = self._record_of(setting, pool, draw, facts)
-        with quietly(), tempfile.TemporaryDirectory() as scratch:
-            args = setting.training_of(arm, draw.seed, scratch)
+        with quietly(), self._scratch(unit) as scratch:
+            args = setting.training_of(arm, draw.seed, str(scratch))
             tuned, state = self._train(setting, arm, replaced.train if replaced else facts, pool, args)
             scored = self._score(setting, arm, tuned, replaced.scored if replaced else facts, pool, record, draw)
         result = {
@@ -187,6 +188,15 @@ class Worker:
         write_result(unit.path(self.folder), order_result(result))
         del tuned
         gc.collect()  # the optimizer, which the trainer's own cycles hold
+
+    @contextmanager
+    def _scratch(self, unit: Unit) -> Iterator[Path]:
+        """What a trainer takes for its output folder; of a killed process the next one sweeps it up."""
+        folder = temporary_path(unit.path(self.folder).with_suffix(".training"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _protocol(self, pool: Pool, setting: Setting) -> str:
         return answer_protocol(pool.form, GenerationSettings(setting.training.max_new_tokens, ANSWER_DTYPE))

@@ -1,0 +1,59 @@
+"""The recipes of the paper's tables and figures: each can be read at every scale, and runs at the smallest."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from semantic_trainer.cli import main
+from semantic_trainer.commands.study import SCALES, read_recipe
+
+from ..conftest import DATA_DIR
+
+RECIPES = sorted((Path(__file__).parents[2] / "examples" / "paper").glob("*.yaml"))
+NAMES = {*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(3, 9))}
+
+
+def test_there_is_one_for_each_table_and_figure() -> None:
+    assert {path.stem for path in RECIPES} == NAMES
+    for path in RECIPES:
+        if path.stem.startswith("table"):
+            assert path.stem in yaml.safe_load(path.read_text())["tables"]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_is_read(path: Path, scale: str) -> None:
+    settings, options, folder = read_recipe(["--config", str(path), "--scale", scale])
+    assert settings
+    assert options.scale == scale
+    assert folder.parts[0] == ("runs" if scale == "smoke" else "results")
+    assert all(setting.facts.split == "test" for setting in settings)
+    if scale == "paper":
+        assert all(setting.runs >= 20 for setting in settings)
+        assert all("llama" in s.model.model.lower() or "/" in s.model.model for s in settings)
+
+
+def test_recipes_that_share_a_folder_share_their_runs() -> None:
+    """A setting of one name in one folder has one set of options, whichever recipe is run first."""
+    for scale in ("file", "paper"):
+        seen: dict[tuple, dict] = {}
+        for path in RECIPES:
+            settings, _, folder = read_recipe(["--config", str(path), "--scale", scale])
+            for setting in settings:
+                for arm in setting.arms:
+                    config = setting.config(setting.draws[0], arm, "", 1)
+                    key = (str(folder), setting.name, arm.name)
+                    assert seen.setdefault(key, config) == config, (path.stem, key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_runs_at_the_smallest_scale(path: Path, tmp_path: Path) -> None:
+    if not (DATA_DIR / "zsre_mend_1k.json").exists():
+        pytest.skip(f"no data in {DATA_DIR}")
+    argv = ["study", "--config", str(path), "--scale", "smoke", "--data_dir", str(DATA_DIR)]
+    assert main([*argv, "--output_dir", str(tmp_path)]) == 0
+    for name in yaml.safe_load(path.read_text()).get("tables") or ():
+        assert (tmp_path / "tables" / f"{name}.md").read_text().count("\n|") > 2
+    assert list(tmp_path.rglob("*.json"))

@@ -1,0 +1,162 @@
+"""Tables of results made by hand, against numbers worked out another way."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from semantic_trainer.evaluation.significance import holm
+from semantic_trainer.evaluation.statistics import undefined
+from semantic_trainer.study import paper
+from semantic_trainer.study.results import read_study, rounded, write_result
+from semantic_trainer.study.tables import (
+    TABLES,
+    check_tables,
+    differences,
+    in_points,
+    over_runs,
+    table_1,
+    write_tables,
+)
+
+CONFIG = {
+    "facts": ["zsre_mend_1k.json"],
+    "split": "test",
+    "model": "builtin:smollm2-135m-instruct",
+    "method": "lora",
+    "protocol": "multi",
+    "facts_per_run": 100,
+    "num_train_epochs": 4,
+    "per_device_train_batch_size": 10,
+    "learning_rate": 0.001,
+}
+PLAIN = {"knowledge_accuracy": [0.20, 0.25, 0.15, 0.22], "locality": [0.3, 0.3, 0.4, 0.35]}
+PAPER = {"knowledge_accuracy": [0.26, 0.29, 0.22, 0.27], "locality": [0.3, 0.31, 0.39, 0.35]}
+
+
+def result(run: int, weighting: str, values: dict[str, float | None], **config: object) -> dict:
+    names = (*paper.METRICS, "deviation", "deviation_in_bad", "locality_noise_floor")
+    return {
+        "config": {**CONFIG, "weighting": weighting, **config},
+        "draw": {"group": "all", "run": run, "seed": run},
+        "scores": {name: {**undefined("strict"), "value": values.get(name)} for name in names},
+        "environment": {"commit": "0123456789abcdef", "seconds": {"total": 77.7}},
+        "rows": {"bad_case": [True, False]},
+    }
+
+
+def results(values: dict[str, list[float]], weighting: str) -> list[dict]:
+    return [result(i, weighting, {name: v[i] for name, v in values.items()}) for i in range(4)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for arm, values, weighting in (("plain", PLAIN, "none"), ("paper", PAPER, "paper")):
+        for one in results(values, weighting):
+            write_result(tmp_path / "zsre-lora" / arm / f"{one['draw']['run']:04d}.json", one)
+    return tmp_path
+
+
+def test_what_is_written_is_read_again(folder: Path) -> None:
+    found = read_study(folder, "zsre-lora")
+    assert [r["scores"] for r in found["plain"]] == [rounded(r["scores"]) for r in results(PLAIN, "none")]
+    with pytest.raises(FileNotFoundError, match="holds no result"):
+        read_study(folder, "elsewhere")
+
+
+def test_means_and_paired_differences() -> None:
+    values = np.array(PLAIN["knowledge_accuracy"])
+    low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
+    score = over_runs(results(PLAIN, "none"), "knowledge_accuracy")
+    assert score["value"] == pytest.approx(values.mean())
+    assert score["ci95"] == pytest.approx([low, high])
+    found = differences({"plain": results(PLAIN, "none"), "paper": results(PAPER, "paper")}, "plain")
+    tests = {name: stats.ttest_rel(PAPER[name], PLAIN[name]) for name in PLAIN}
+    p = dict(zip(tests, holm([test.pvalue for test in tests.values()]), strict=True))
+    assert p["knowledge_accuracy"] == pytest.approx(2 * tests["knowledge_accuracy"].pvalue)
+    interval = tests["knowledge_accuracy"].confidence_interval(0.95)
+    wanted = f"+5.5 [{100 * interval.low:.1f}, {100 * interval.high:.1f}], p = {p['knowledge_accuracy']:.3f}"
+    assert found["paper", "knowledge_accuracy"] == wanted
+
+
+def test_a_missing_run_leaves_its_pair_out() -> None:
+    arms = {"plain": results(PLAIN, "none"), "paper": results(PAPER, "paper")[1:]}
+    found = differences(arms, "plain")["paper", "knowledge_accuracy"]
+    mean = np.mean(PAPER["knowledge_accuracy"][1:]) - np.mean(PLAIN["knowledge_accuracy"][1:])
+    assert found.startswith(f"{100 * mean:+.1f} ")
+
+
+def test_the_papers_numbers_stand_beside_ours(folder: Path) -> None:
+    settings = {"zsre-lora": ["plain", "paper", "shuffled"]}
+    paths = write_tables(folder, settings, ["table3", "table4"], "semantic-trainer study --config x.yaml")
+    rows = list(csv.DictReader(io.StringIO((folder / "tables" / "table3.csv").read_text())))
+    assert [(row["arm"], row["runs"], row["paper: knowledge accuracy"]) for row in rows] == [
+        ("plain", "4", "19.54"),
+        ("paper", "4", "24.83"),
+    ]
+    text = paths[0].read_text()
+    for said in ("test half", "protocol multi", "100 facts a run", "Commit 0123456789ab", "`semantic-trainer study"):
+        assert said in text
+    assert "77.7" not in text
+
+
+def test_of_one_fact_a_run_the_interval_is_wilsons() -> None:
+    runs = [
+        result(
+            i,
+            "none",
+            {"deviation": float(i < 6), "deviation_in_bad": float(i < 6) if i < 8 else None},
+            protocol="single",
+        )
+        for i in range(10)
+    ]
+    low, high = stats.binomtest(6, 10).proportion_ci(0.95, method="wilson")
+    score = over_runs(runs, "deviation")
+    assert (score["value"], score["ci95"]) == (0.6, pytest.approx([low, high]))
+    row = table_1({"zsre-lora": {"plain": runs}}).rows[0]
+    assert row[3] == "10 of 20"
+    assert row[4].startswith("75.0 [")
+    assert row[6] == "71.10"
+
+
+def test_intervals_stay_within_0_and_100() -> None:
+    assert in_points({"value": 0.5, "ci95": [-0.96, 2.2]}) == "50.0 [0.0, 100.0]"
+    assert in_points({"value": None, "ci95": None}) == "–"
+
+
+def test_the_papers_tables_agree_with_what_is_said_of_them() -> None:
+    plain = [row for table in paper.PLAIN.values() for row in table.values()]
+    assert sum(generality > accuracy for accuracy, generality, _ in plain) == 9
+    assert len(plain) == 10
+    for key, table in paper.REWEIGHTED.items():
+        assert all(row[0] > paper.PLAIN[key][model][0] for model, row in table.items())
+    for group, factor in paper.SPECTRA["amplification"].items():
+        ratio = paper.SPECTRA["delta_norm"][group] / paper.SPECTRA["proj_delta"][group]
+        assert ratio == pytest.approx(factor, abs=0.006)
+        least = np.sqrt(2 / 4096) * paper.SPECTRA["weight_norm"][group]
+        assert least > paper.SPECTRA["proj_weight"][group]
+    times = [1.3884 / value for value in paper.SPECTRA["proj_delta"].values()]
+    assert [round(value, 1) for value in times] == [7.7, 8.5, 4.8]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("meta-llama/Llama-2-7b-chat-hf", "LLaMA2-7B"),
+        ("bigscience/bloomz-1b7", "BLOOMZ-1.7B"),
+        ("bigscience/bloomz-7b1", "BLOOMZ-7B"),
+        ("mistralai/Mistral-7B-v0.1", "Mistral-7B"),
+        ("ORG/other", "LLaMA2-7B"),
+    ],
+)
+def test_hub_ids_of_the_papers_models(model: str, name: str) -> None:
+    assert paper.paper_model(model) == name
+
+
+def test_unknown_tables_are_refused() -> None:
+    check_tables(list(TABLES))
+    with pytest.raises(ValueError, match="table3"):
+        check_tables(["table_3"])
