@@ -122,7 +122,8 @@ class Setting:
 @cache
 def default_options() -> Mapping[str, object]:
     """Options of facts, model and training at their defaults, as plain values."""
-    plain = {"measures": [], **SemanticTrainingArguments(output_dir="").to_dict(), **vars(ModelArguments()), **vars(FactsArguments())}
+    arguments = SemanticTrainingArguments(output_dir="").to_dict(), vars(ModelArguments()), vars(FactsArguments())
+    plain = {name: value for options in arguments for name, value in options.items()} | {"measures": []}
     return json.loads(json.dumps(plain, default=str))
 
 

@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..evaluation.comparison import adjust, paired_runs
-from ..evaluation.statistics import average, score
+from ..evaluation.statistics import average
 from ..facts.messages import suggest
 from ..files import write_atomically
 from . import paper
+from .averages import EMPTY, Results, differences, in_points, over_runs, run_of
 from .results import read_study
 
-Results = Mapping[str, Sequence[Mapping[str, object]]]  # arm -> results in the order of their runs
 Study = Mapping[str, Results]  # setting -> arms
-EMPTY = "–"
 SHOWN = {
     "knowledge_accuracy": "knowledge accuracy",
     "generality": "generality",
@@ -66,61 +64,6 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def over_runs(results: Sequence[Mapping[str, object]], metric: str) -> dict[str, object]:
-    """A metric over runs, the run being the unit: a t interval, or Wilson's where a run is one fact.
-
-    Runs without a value, such as deviation among bad cases where there is none, do not count.
-    """
-    scores = [result["scores"][metric] for result in results]
-    if all(result["config"]["protocol"] == "single" for result in results):
-        values = [[s["value"]] for s in scores if s["value"] is not None]
-        return score(values, scores[0]["protocol"])
-    return average(scores)
-
-
-def in_points(value: Mapping[str, object]) -> str:
-    """`19.5 [17.0, 22.1]` in per cent."""
-    if value["value"] is None:
-        return EMPTY
-    bounds = [100 * min(max(bound, 0.0), 1.0) for bound in value["ci95"] or ()]  # a t interval may leave [0, 1]
-    interval = " [{:.1f}, {:.1f}]".format(*bounds) if bounds else ""
-    return f"{100 * value['value']:.1f}{interval}"
-
-
-def pair(a: Sequence[Mapping[str, object]], b: Sequence[Mapping[str, object]]) -> tuple[list, list]:
-    """The results of two arms of the runs that both have, in one order."""
-    theirs = {_run(result): result for result in b}
-    both = [result for result in a if _run(result) in theirs]
-    return both, [theirs[_run(result)] for result in both]
-
-
-def _run(result: Mapping[str, object]) -> tuple[object, object]:
-    return result["draw"]["group"], result["draw"]["run"]
-
-
-def differences(arms: Results, reference: str) -> dict[tuple[str, str], str]:
-    """(arm, metric) -> its difference from the reference arm, in points, with interval and p-value.
-
-    P-values are corrected for all differences of the setting (Holm).
-    """
-    found = {}
-    for arm, results in arms.items():
-        if arm == reference:
-            continue
-        ours = pair(arms[reference], results)
-        for metric in SHOWN:
-            sides = [[result["scores"][metric] for result in side] for side in ours]
-            if len(sides[0]) > 1 and all(s["value"] is not None for side in sides for s in side):
-                found[arm, metric] = paired_runs(*sides)
-    if not found:
-        return {}
-    return {key: _plain(d) for key, d in zip(found, adjust(list(found.values())), strict=True)}
-
-
-def _plain(difference: object) -> str:
-    return str(difference).removeprefix("no evidence of a difference (").removesuffix(")")
-
-
 def table_3(study: Study) -> Table:
     """Re-weighting against the plain loss and the controls."""
     columns = ["setting", "arm", "runs", *SHOWN.values()]
@@ -129,7 +72,7 @@ def table_3(study: Study) -> Table:
     rows = []
     for setting, arms in study.items():
         reference = next(iter(arms))
-        compared = differences(arms, reference)
+        compared = differences(arms, reference, tuple(SHOWN))
         for arm, results in arms.items():
             config = results[0]["config"]
             rows.append(
@@ -254,7 +197,7 @@ def table_5(study: Study) -> Table:
     columns = ("group", "distance", "prompt", "target", "base", "tuned", "new distance", "setting", "arm")
     rows = [
         (
-            _run(result)[0],
+            run_of(result)[0],
             f"{example['distance']:.2f}",
             *(example[name] for name in ("prompt", "target", "old_answer", "new_answer")),
             f"{example['new_distance']:.2f}",

@@ -11,16 +11,9 @@ from scipy import stats
 from semantic_trainer.evaluation.significance import holm
 from semantic_trainer.evaluation.statistics import undefined
 from semantic_trainer.study import paper
+from semantic_trainer.study.averages import differences, in_points, over_runs
 from semantic_trainer.study.results import read_study, rounded, write_result
-from semantic_trainer.study.tables import (
-    TABLES,
-    check_tables,
-    differences,
-    in_points,
-    over_runs,
-    table_1,
-    write_tables,
-)
+from semantic_trainer.study.tables import SHOWN, TABLES, check_tables, table_1, write_tables
 
 CONFIG = {
     "facts": ["zsre_mend_1k.json"],
@@ -73,7 +66,7 @@ def test_means_and_paired_differences() -> None:
     score = over_runs(results(PLAIN, "none"), "knowledge_accuracy")
     assert score["value"] == pytest.approx(values.mean())
     assert score["ci95"] == pytest.approx([low, high])
-    found = differences({"plain": results(PLAIN, "none"), "paper": results(PAPER, "paper")}, "plain")
+    found = differences({"plain": results(PLAIN, "none"), "paper": results(PAPER, "paper")}, "plain", SHOWN)
     tests = {name: stats.ttest_rel(PAPER[name], PLAIN[name]) for name in PLAIN}
     p = dict(zip(tests, holm([test.pvalue for test in tests.values()]), strict=True))
     assert p["knowledge_accuracy"] == pytest.approx(2 * tests["knowledge_accuracy"].pvalue)
@@ -84,7 +77,7 @@ def test_means_and_paired_differences() -> None:
 
 def test_a_missing_run_leaves_its_pair_out() -> None:
     arms = {"plain": results(PLAIN, "none"), "paper": results(PAPER, "paper")[1:]}
-    found = differences(arms, "plain")["paper", "knowledge_accuracy"]
+    found = differences(arms, "plain", SHOWN)["paper", "knowledge_accuracy"]
     mean = np.mean(PAPER["knowledge_accuracy"][1:]) - np.mean(PLAIN["knowledge_accuracy"][1:])
     assert found.startswith(f"{100 * mean:+.1f} ")
 

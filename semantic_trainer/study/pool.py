@@ -1,0 +1,129 @@
+"""A base model in memory, and a setting's facts as it answers them: what all runs of a setting share."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import PeftModel
+
+from ..answers import answer_prompts
+from ..answers.decoding import GenerationSettings, context_length
+from ..answers.reading import Answer
+from ..answers.stage import open_store, warn_about_long_targets
+from ..answers.store import AnswerStore
+from ..distance.embedding import EmbeddingTable, add_distances
+from ..evaluation.evaluator import answer_protocol
+from ..evaluation.forward import next_token_distributions
+from ..evaluation.record import BaseRecord
+from ..evaluation.table import text_lists
+from ..facts.prompts import PromptFormat
+from ..facts.schema import replace_columns
+from ..facts.sets import resolve_format
+from ..models import choose_dtype, load_model, place
+from .protocol import check_groups, members
+from .settings import ANSWER_DTYPE, Setting
+
+Clock = Callable[[], AbstractContextManager]
+
+
+@dataclass
+class Base:
+    """A base model in memory.
+
+    Attributes:
+        model: as the run before has left it; see `fresh`.
+        weights: a copy, where runs train the base's own.
+    """
+
+    model: torch.nn.Module
+    tokenizer: object
+    weights: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, setting: Setting) -> "Base":
+        """The setting's base, on its device."""
+        args = setting.model
+        dtype = choose_dtype(args.dtype, base_frozen=not setting.tunes_base)
+        model, tokenizer = load_model(args.model, dtype, args.revision, args.load_in)
+        place(model, setting.training.device)
+        return cls(
+            model, tokenizer, {n: t.clone() for n, t in model.state_dict().items()} if setting.tunes_base else {}
+        )
+
+    @staticmethod
+    def key(setting: Setting) -> tuple[object, ...]:
+        """Equal for settings that can use one base in turn."""
+        args = setting.model
+        return args.model, args.revision, args.dtype, args.load_in, setting.tunes_base, setting.training.use_cpu
+
+    def fresh(self) -> torch.nn.Module:
+        """The model as it was loaded: without an adapter, its own weights copied back where they were trained."""
+        if isinstance(self.model, PeftModel):
+            self.model = self.model.unload()
+        if self.weights:
+            self.model.load_state_dict(self.weights)
+            self.model.requires_grad_(True)
+        return self.model
+
+
+class Pool:
+    """A setting's facts with the base's answers and distances.
+
+    Args:
+        facts: the setting's pool, checked.
+        clock: a context that times what the base is asked.
+
+    Attributes:
+        facts: the same with `old_answer`, `old_answer_truncated` and `distance`.
+        answers: the base's, by prompt: of the whole pool, and of what else it was asked.
+        rows: group -> the rows of its facts.
+
+    Raises:
+        ValueError: a group has too few facts for one run.
+    """
+
+    def __init__(self, setting: Setting, base: Base, facts: Dataset, clock: Clock = nullcontext) -> None:
+        self.clock, self.base, self.batch_size = clock, base, setting.training.answer_batch_size
+        self.settings = GenerationSettings(setting.training.max_new_tokens, ANSWER_DTYPE)
+        model, tokenizer = base.fresh(), base.tokenizer
+        self.form: PromptFormat = resolve_format(facts, tokenizer, setting.training, context_length(model))
+        prompts = facts["prompt"][:]
+        warn_about_long_targets(facts["target"][:], tokenizer, self.form, self.settings.max_new_tokens)
+        self.table = EmbeddingTable.from_model(model)
+        self.store: AnswerStore = open_store(model, tokenizer, self.form, self.settings)
+        self.answers: dict[str, Answer] = {}
+        self.ask(prompts, "old answers")
+        columns = {
+            "old_answer": [self.answers[prompt].text for prompt in prompts],
+            "old_answer_truncated": [self.answers[prompt].truncated for prompt in prompts],
+        }
+        self.facts = add_distances(replace_columns(facts, columns), self.table, tokenizer, self.form)
+        self.rows: dict[str, np.ndarray] = members(self.facts["distance"][:], setting.groups)
+        check_groups(self.rows, setting.per_run)
+
+    @property
+    def protocol(self) -> str:
+        """How answers are made, in one line."""
+        return answer_protocol(self.form, self.settings)
+
+    def ask(self, prompts: list[str], description: str) -> None:
+        """Have the base's answers to these prompts, from the store where it holds them."""
+        missing = [prompt for prompt in prompts if prompt not in self.answers]
+        if missing:
+            how = {"batch_size": self.batch_size, "description": description, "store": self.store}
+            model = self.base.fresh()
+            with self.clock():
+                self.answers |= answer_prompts(model, self.base.tokenizer, missing, self.form, self.settings, **how)
+
+    def record(self, facts: Dataset) -> BaseRecord:
+        """The base's side of an evaluation of these facts, which all arms of a run share."""
+        unrelated = list(dict.fromkeys(prompt for group in text_lists(facts, "locality_prompts") for prompt in group))
+        self.ask(unrelated, "base answers")
+        model, tokenizer = self.base.fresh(), self.base.tokenizer
+        with self.clock():
+            rows = next_token_distributions(model, tokenizer, unrelated, self.form, self.batch_size, ANSWER_DTYPE)
+        moved = dict(zip(unrelated, rows, strict=True))
+        return BaseRecord(self.answers, moved, self.table, self.form, self.settings)
