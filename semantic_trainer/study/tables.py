@@ -166,6 +166,8 @@ def table_2(study: Study) -> Table:
     rows = []
     for setting, arms in study.items():
         for arm, results in arms.items():
+            if not all("spectrum" in result for result in results):
+                raise ValueError(f"`tables` table2: {setting}, {arm} holds no spectra. Add measures: [spectra].")
             by_group = {g: [r["spectrum"] for r in results if r["draw"]["group"] == g] for g in groups}
             for norm, words in NORMS.items():
                 means = [average([{"value": s[norm], "protocol": norm} for s in by_group[g]]) for g in groups]
@@ -222,6 +224,8 @@ def _paper_notes(study: Study, table: str) -> list[str]:
 def regime(setting: str, arms: Results) -> str:
     """One sentence a setting: facts, half, protocol, training, and how answers were compared."""
     results = next(iter(arms.values()))
+    groups = {r["draw"]["group"]: r["config"]["distances"] for r in results if r["config"]["distances"]}
+    drawn = "".join(f", {name} from {low:g} to {high:g}" for name, (low, high) in groups.items())
     config, protocol = results[0]["config"], results[0]["scores"]["knowledge_accuracy"]["protocol"]
     length = (
         f"{config['num_train_epochs']:g} epochs"
@@ -230,8 +234,8 @@ def regime(setting: str, arms: Results) -> str:
     )
     return (
         f"{setting}: {', '.join(config['facts'])}, {config['split'] or 'both'} half; {config['model']}, "
-        f"{config['method']}; protocol {config['protocol']}, {config['facts_per_run']} facts a run, {length} in "
-        f"batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; {protocol}."
+        f"{config['method']}; protocol {config['protocol']}, {config['facts_per_run']} facts a run{drawn}, "
+        f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; {protocol}."
     )
 
 

@@ -19,9 +19,12 @@ ARMS = [
 ]
 
 
-def test_a_run_after_others_equals_one_in_a_fresh_process(recipe: Callable, study: Callable) -> None:
+@pytest.mark.parametrize(
+    "flags", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)], ids=["fresh base", "fresh process"]
+)
+def test_a_run_after_others_equals_one_alone(flags: list[str], recipe: Callable, study: Callable) -> None:
     together = results(study(recipe(arms=[*ARMS, "paper"], runs=2), "together"))
-    alone = results(study(recipe(arms=["paper"], runs=2), "alone", "--workers", "2"))
+    alone = results(study(recipe(arms=["paper"], runs=2), "alone", *flags))
     assert len(alone) == 2
     for name, result in alone.items():
         other = together[name]

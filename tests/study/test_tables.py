@@ -22,6 +22,7 @@ CONFIG = {
     "method": "lora",
     "protocol": "multi",
     "facts_per_run": 100,
+    "distances": None,
     "num_train_epochs": 4,
     "per_device_train_batch_size": 10,
     "learning_rate": 0.001,
