@@ -106,20 +106,13 @@ def is_finished(unit: Unit, folder: Path) -> bool:
 
 
 def read_study(folder: Path, setting: str) -> dict[str, list[dict[str, object]]]:
-    """All results of a setting: arm -> results in the order of their runs.
-
-    Raises:
-        FileNotFoundError: there are none.
-    """
+    """All results of a setting: arm -> results in the order of their runs; none where it was not run yet."""
     found = {
         arm.name: [read_result(path) for path in sorted(arm.glob("*.json"))]
         for arm in sorted((folder / setting).glob("*"))
         if arm.is_dir()
     }
-    found = {arm: results for arm, results in found.items() if results}
-    if not found:
-        raise FileNotFoundError(f"{str(folder / setting)!r} holds no result of a study.")
-    return found
+    return {arm: results for arm, results in found.items() if results}
 
 
 def select_columns(table: Mapping[str, Sequence], columns: Sequence[str] = COLUMNS) -> dict[str, Sequence]:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +150,10 @@ def _together(
                 for future in ended:
                     spent.update(future.result())
                     bar.update()
+        except BrokenExecutor as error:
+            raise ValueError(
+                "a worker was killed, perhaps for want of memory. What is finished is kept; go on with fewer `workers`"
+            ) from error
         finally:
             for future in waiting:  # one has failed
                 future.cancel()

@@ -235,7 +235,8 @@ def regime(setting: str, arms: Results) -> str:
     return (
         f"{setting}: {', '.join(config['facts'])}, {config['split'] or 'both'} half; {config['model']}, "
         f"{config['method']}; protocol {config['protocol']}, {config['facts_per_run']} facts a run{drawn}, "
-        f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; {protocol}."
+        f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; "
+        f"{protocol}."
     )
 
 
@@ -266,7 +267,8 @@ def write_tables(
     """Write tables as Markdown and CSV, from nothing but the results in `folder`.
 
     Args:
-        settings: name -> its arms, in their order; results of others are left out, and so are settings without any.
+        settings: name -> its arms, in their order; results of others are left out, and so are settings whose first
+            arm has none yet.
         command: what made the results, for the notes.
 
     Returns:
@@ -278,7 +280,10 @@ def write_tables(
     study = {}
     for setting, arms in settings.items():
         found = read_study(folder, setting)
-        study[setting] = {arm: found[arm] for arm in arms if arm in found}
+        if arms[0] in found:
+            study[setting] = {arm: found[arm] for arm in arms if arm in found}
+    if not study:
+        raise FileNotFoundError(f"{str(folder)!r} holds no result of {', '.join(settings)}: run the study first.")
     paths = []
     for name in names:
         table = TABLES[name](study)

@@ -1,6 +1,7 @@
 """SIGKILL at random moments of a study: the same command again ends with the tables of one that nobody disturbed."""
 
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -129,17 +131,28 @@ def test_workers_shards_and_ray_make_no_difference(
     assert outcome(tmp_path) == unbroken[0]
 
 
-@pytest.mark.slow
-def test_workers_end_with_the_process_that_started_them(
-    start: Callable, argv: list[str], unbroken: tuple, tmp_path: Path
-) -> None:
-    import psutil
-
-    process = start("command", [[*argv, "--workers", "2", "--runs", "99"]], tmp_path)
+def workers_of(process: multiprocessing.Process) -> list[psutil.Process]:
+    """The processes that a study of two workers has started, once there are two."""
     until = time.time() + 60
-    while len(workers := psutil.Process(process.pid).children(recursive=True)) < 2 and time.time() < until:
+    while len(found := psutil.Process(process.pid).children(recursive=True)) < 2 and time.time() < until:
         time.sleep(0.1)
-    assert len(workers) >= 2
+    assert len(found) >= 2
+    return found
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(start: Callable, argv: list[str], tmp_path: Path) -> None:
+    process = start("command", [[*argv, "--workers", "2", "--runs", "99"]], tmp_path)
+    workers = workers_of(process)
     os.kill(process.pid, signal.SIGKILL)
-    gone, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_said(start: Callable, argv: list[str], tmp_path: Path) -> None:
+    process = start("command", [[*argv, "--workers", "2", "--runs", "99"]], tmp_path)
+    workers_of(process)[-1].kill()
+    process.join(SECONDS)
+    assert process.exitcode == 2
+    assert "a worker was killed" in (tmp_path / "terminal.txt").read_text()

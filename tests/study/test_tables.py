@@ -57,8 +57,9 @@ def folder(tmp_path: Path) -> Path:
 def test_what_is_written_is_read_again(folder: Path) -> None:
     found = read_study(folder, "zsre-lora")
     assert [r["scores"] for r in found["plain"]] == [rounded(r["scores"]) for r in results(PLAIN, "none")]
-    with pytest.raises(FileNotFoundError, match="holds no result"):
-        read_study(folder, "elsewhere")
+    assert read_study(folder, "elsewhere") == {}
+    with pytest.raises(FileNotFoundError, match="holds no result of elsewhere"):
+        write_tables(folder, {"elsewhere": ["plain"]}, ["table3"], "")
 
 
 def test_means_and_paired_differences() -> None:
