@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
+
+from .token_nll import token_nll
 
 LOGITS_AT_ONCE = 2**27  # kept positions x vocabulary: 512 MB in float32
 
@@ -36,7 +37,7 @@ def chunked_head(head: torch.nn.Module, targets: torch.Tensor, at_once: int = LO
     size = max(1, at_once // head.weight.shape[0])
 
     def nll(hidden: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(own(hidden).float(), wanted.to(hidden.device), reduction="none")
+        return token_nll(own(hidden), wanted.to(hidden.device))
 
     def forward(hidden: torch.Tensor) -> torch.Tensor:
         pairs = zip(hidden.split(size), targets.split(size), strict=True)

@@ -8,6 +8,7 @@ import logging
 import torch
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
+from .block_attention import blockwise, in_blocks
 from .positions import IGNORED, forward_parameters, has_virtual_tokens, keeps_positions
 from .shared_prefix import model_inputs, shared_prefix_rows
 
@@ -16,7 +17,7 @@ MASKED_ATTENTION = ("sdpa", "eager")  # the others take no mask of our own
 WINDOWS = ("sliding_window", "window_size", "attention_chunk_size", "attention_window")
 TOLERANCE = 1e-5
 NOT_IN_KEY = ("_name_or_path", "transformers_version", "architectures", "dtype", "use_cache", "initializer_range")
-_TRIALS: dict[tuple[str, str, str], str | None] = {}
+_TRIALS: dict[tuple[str, str, bool, str], str | None] = {}
 _HEADS, _WIDTH, _HEAD_WIDTH, _VOCABULARY = 4, 32, 8, 64
 _SMALL = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model", "word_embed_proj_dim"), _WIDTH),
@@ -56,23 +57,30 @@ def unsuited(model: torch.nn.Module, longest: int | None = None) -> str | None:
     return _tried(config, attention)
 
 
-def _tried(config: PretrainedConfig, attention: str) -> str | None:
+def exact_in_blocks(model: torch.nn.Module) -> bool:
+    """Whether a model that shared-prefix rows suit may compute attention in them block by block."""
+    config = model.config.get_text_config()
+    attention = getattr(config, "_attn_implementation", None)
+    return attention == "sdpa" and _tried(config, attention, in_blocks=True) is None
+
+
+def _tried(config: PretrainedConfig, attention: str, in_blocks: bool = False) -> str | None:
     """The outcome of an architecture's trial. Models that differ in size or name only share it."""
     small = shrunk(config)
     told = {key: value for key, value in small.to_dict().items() if key not in NOT_IN_KEY}
-    trial = (type(config).__name__, attention, json.dumps(told, sort_keys=True, default=str))
+    trial = (type(config).__name__, attention, in_blocks, json.dumps(told, sort_keys=True, default=str))
     if trial not in _TRIALS:
-        _TRIALS[trial] = _trial(small, attention)
+        _TRIALS[trial] = _trial(small, attention, in_blocks)
     return _TRIALS[trial]
 
 
-def _trial(small: PretrainedConfig, attention: str) -> str | None:
+def _trial(small: PretrainedConfig, attention: str, blocks: bool) -> str | None:
     """Why a trial on a tiny model speaks against shared-prefix rows."""
     name = type(small).__name__
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            error = largest_error(tiny_twin(small, attention))
+            error = largest_error(tiny_twin(small, attention), blocks)
     except Exception as failure:  # whatever an architecture refuses, it is refused here
         logger.debug("the trial of %s failed", name, exc_info=True)
         return f"a trial on a tiny {name} failed ({type(failure).__name__}: {str(failure)[:120]})"
@@ -117,7 +125,7 @@ def tiny_twin(small: PretrainedConfig, attention: str) -> torch.nn.Module:
 
 
 @torch.no_grad()
-def largest_error(model: torch.nn.Module) -> float:
+def largest_error(model: torch.nn.Module, blocks: bool = False) -> float:
     """Largest difference between logits in shared rows and alone, relative to the largest logit."""
     draw = torch.Generator().manual_seed(0)
 
@@ -130,10 +138,12 @@ def largest_error(model: torch.nn.Module) -> float:
     rows = shared_prefix_rows(examples, labels, row_tokens=16)
     keep = rows.shift_labels != IGNORED
     inputs = model_inputs(rows, model)
-    if keeps_positions(model):
-        together = model(**inputs, logits_to_keep=keep).logits
-    else:
-        together = model(**inputs).logits[keep]
+    with blockwise(model, blocks):
+        inputs = in_blocks(inputs, rows.segment_ids)
+        if keeps_positions(model):
+            together = model(**inputs, logits_to_keep=keep).logits
+        else:
+            together = model(**inputs).logits[keep]
     order = (rows.segment_ids[keep] - 1).tolist()
     alone = torch.stack([model(input_ids=torch.tensor([examples[i]])).logits[0, -2] for i in order])
     return float((together - alone).abs().max() / alone.abs().max())

@@ -8,6 +8,7 @@ import torch
 from .positions import IGNORED
 
 ROW_TOKENS = 512
+TAKES_BOOLEANS = ("sdpa", "shared_prefix")  # attention that takes a mask as it is
 HEAD, PADDING = 0, -1  # segment ids; example i of a batch has the id i + 1
 
 
@@ -115,13 +116,13 @@ def shared_prefix_mask(segment_ids: torch.Tensor) -> torch.Tensor:
 def model_inputs(rows: SharedPrefixRows | dict, model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """What a forward pass takes of such rows: ids, positions and the mask in the form that its attention adds or uses.
 
-    Scaled-dot-product attention takes the mask as it is; others add zeros and large negative numbers to their scores.
+    Scaled-dot-product attention uses the mask as it is; others add zeros and large negative numbers to their scores.
     """
     if isinstance(rows, SharedPrefixRows):
         rows = vars(rows)
     config = model.config.get_text_config()
     mask = shared_prefix_mask(rows["segment_ids"])
-    if getattr(config, "_attn_implementation", None) != "sdpa":
+    if getattr(config, "_attn_implementation", None) not in TAKES_BOOLEANS:
         dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())  # not that of packed weights
         mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
     return {"input_ids": rows["input_ids"], "position_ids": rows["position_ids"], "attention_mask": mask}

@@ -6,6 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
+from ..batching.block_attention import blockwise, in_blocks
 from ..batching.chunked_head import LOGITS_AT_ONCE, chunked_head, is_plain_head, output_head
 from ..batching.positions import (
     IGNORED,
@@ -14,9 +15,12 @@ from ..batching.positions import (
     predicted_tokens,
     predicting_positions,
 )
+from ..batching.probe import exact_in_blocks
 from ..batching.shared_prefix import model_inputs
+from ..batching.token_nll import token_nll
 from ..facts.prompts import PromptFormat
 from ..tuners.adalora import AdaLoraCallback, check_adalora, orthogonality_penalty, trainable_adalora
+from ..tuners.fused_lora import fused_lora
 from .checkpoints import load_adalora_state, ranks_as_they_are, save_adalora_state
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import without_swaps
@@ -110,6 +114,13 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
         if not any(isinstance(callback, AdaLoraCallback) for callback in self.callback_handler.callbacks):
             self.add_callback(AdaLoraCallback())
 
+    def _inner_training_loop(self, *args: object, **kwargs: object) -> object:
+        """As the parent; where rows share a prefix, with kernels of this project's own that compute the same."""
+        own = isinstance(self.data_collator, SharedPrefixCollator) and not self.args.torch_compile
+        blocks = own and self.args.block_attention and exact_in_blocks(self.model)
+        with fused_lora(self.model, own and self.args.fused_lora), blockwise(self.model, blocks):
+            return super()._inner_training_loop(*args, **kwargs)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the parent; a checkpoint of an AdaLoRA adapter also holds what its pruning goes on with."""
         with ranks_as_they_are(self.model):
@@ -160,7 +171,7 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
             keep = predicting_positions(labels)
             targets, examples = predicted_tokens(labels, keep), keep.nonzero()[:, 0]
         else:
-            inputs = model_inputs({**inputs, "segment_ids": segments}, self._unwrapped)
+            inputs = in_blocks(model_inputs({**inputs, "segment_ids": segments}, self._unwrapped), segments)
             keep = shifted != IGNORED
             targets, examples = shifted[keep], segments[keep] - 1
         if return_outputs or not self._in_chunks(len(targets)):
@@ -168,7 +179,10 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
             logits = outputs.logits
             if logits.ndim == 3:
                 logits = logits[:, -keep.shape[1] :][keep]  # prompt tuning puts virtual tokens in front
-            total = weighted_nll_sum(logits, targets, examples, weights)
+            if segments is None:  # as the parent computes it, bit for bit
+                total = weighted_nll_sum(logits, targets, examples, weights)
+            else:
+                total = weighted_sum(token_nll(logits, targets), examples, weights)
         else:
             with chunked_head(output_head(self._unwrapped), targets):
                 nll = model(**forward_inputs(self._unwrapped, inputs, keep)).logits[:, 0]

@@ -113,6 +113,13 @@ class SemanticTrainingArguments(WeightingArguments, TrainingArguments):
             "the trainer itself tokenises the facts; padded: one fact a row, the reference."
         },
     )
+    fused_lora: bool = field(
+        default=True,
+        metadata={"help": "With shared_prefix: LoRA's linear layers in one function, where they are plain sums."},
+    )
+    block_attention: bool = field(
+        default=True, metadata={"help": "With shared_prefix, on a CPU: attention example by example."}
+    )
     # How facts are asked: the same for old answers, training and evaluation
     prompt_format: str = field(default="auto", metadata={"help": "auto, chat, question_answer or cloze."})
     system_prompt: str | None = field(default=None, metadata={"help": "System message of the chat format."})

@@ -152,7 +152,7 @@ def test_the_trial_leaves_the_random_state_alone() -> None:
 def test_a_trial_is_shared_by_size_and_not_by_what_decides_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     trials = []
     measure = probe.largest_error
-    monkeypatch.setattr(probe, "largest_error", lambda model: trials.append(model) or measure(model))
+    monkeypatch.setattr(probe, "largest_error", lambda *of: trials.append(of) or measure(*of))
     monkeypatch.setattr(probe, "_TRIALS", {})
     small, large = tiny("Llama", VOCABULARY), tiny("Llama", 2 * VOCABULARY)
     large.config.hidden_size, large.config.num_hidden_layers = 4096, 48
