@@ -9,7 +9,7 @@ import torch
 
 from .distribution import local_main_first
 from .files import CACHE_FIX, cache_dir, check_writable, sweep, temporary_path
-from .quantization import check_load_in, loaded_in, quantization_config
+from .quantization import check_load_in, loaded_in, quantization_config, without_repacking
 
 logger = logging.getLogger(__name__)
 DEFAULT_MODEL = "builtin:smollm2-135m-instruct"
@@ -131,7 +131,7 @@ def load_model(
     if load_in:
         from peft import prepare_model_for_kbit_training
 
-        loaded = prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
+        loaded = prepare_model_for_kbit_training(without_repacking(loaded), use_gradient_checkpointing=False)
     return loaded, tokenizer
 
 

@@ -73,6 +73,19 @@ def is_packed(tensor: torch.Tensor) -> bool:
     return type(tensor).__name__ in ("Params4bit", "Int8Params")
 
 
+def without_repacking(model: torch.nn.Module) -> torch.nn.Module:
+    """The model, whose 4-bit layers keep their codes as they are; one without such layers is left alone.
+
+    On processors with AVX-512 bfloat16 instructions, bitsandbytes packs the codes anew at the first pass without
+    gradients: the weights' bytes change, such passes differ from those with gradients, and sizes that are no multiples
+    of 32 and 64 fail.
+    """
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return model
+
+
 @contextmanager
 def computing_in_float32(model: torch.nn.Module) -> Iterator[None]:
     """Quantized layers multiply their weights, as they are, in float32 for the time.
@@ -80,6 +93,7 @@ def computing_in_float32(model: torch.nn.Module) -> Iterator[None]:
     Otherwise 8-bit layers round each token's activations to int8, but for those columns in which any token of the
     batch has an outlier: what one prompt gives would depend on the others.
     """
+    without_repacking(model)
     in_4_bits = [m for m in model.modules() if getattr(m, "compute_dtype", None) in HALF_PRECISION]
     # Of a layer's own parameters: an adapter's layer shows its base's weight as if it were its own.
     in_8_bits = [m for m in model.modules() if type(m._parameters.get("weight")).__name__ == "Int8Params"]

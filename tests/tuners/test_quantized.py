@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from semantic_trainer.quantization import without_repacking
 from semantic_trainer.tuners.methods import CONFIGS, method_config
 from semantic_trainer.tuners.modules import linear_modules
 
@@ -22,7 +23,12 @@ BITS = {
 def quantized(request: pytest.FixtureRequest, tiny: Callable, tmp_path: Path) -> Callable[[], PreTrainedModel]:
     tiny("llama").save_pretrained(tmp_path / "base")
     config = BitsAndBytesConfig(**BITS[request.param])
-    return lambda: AutoModelForCausalLM.from_pretrained(tmp_path / "base", quantization_config=config).eval()
+
+    def load() -> PreTrainedModel:
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "base", quantization_config=config)
+        return without_repacking(loaded).eval()
+
+    return load
 
 
 def test_houlsby_on_quantized_layers(
