@@ -18,6 +18,7 @@ from .drafts import PROBES
 from .reading import Answer
 
 logger = logging.getLogger(__name__)
+ANSWER_DTYPE = "float32"  # of runs and studies: one protocol for all answers, whatever the device
 SPREAD = 1.25  # with drafts most rows end with the one pass, whose padding then costs more than one batch more
 
 

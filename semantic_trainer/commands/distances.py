@@ -12,7 +12,7 @@ from datasets import Dataset
 from transformers import AutoConfig
 
 from ..answers import Endpoint, add_old_answers
-from ..answers.decoding import context_length
+from ..answers.decoding import ANSWER_DTYPE, context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first, local_main_first
@@ -25,7 +25,7 @@ from ..training.training_args import SemanticTrainingArguments
 from .checks import check_arms
 from .options import parse
 from .output import DISTANCES_FILE
-from .run import ANSWER_DTYPE, RunArguments, weigh
+from .run import RunArguments, weigh
 
 logger = logging.getLogger(__name__)
 HARDEST = 10

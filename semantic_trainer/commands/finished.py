@@ -58,9 +58,8 @@ def load_run(
     folder: Path, arms: tuple[str, ...], max_new_tokens: int | None = None, base: str | None = None
 ) -> LoadedRun:
     """Check a finished run's folder, then load its base, adapters and prompt format."""
-    from ..answers.decoding import GenerationSettings
+    from ..answers.decoding import ANSWER_DTYPE, GenerationSettings
     from ..models import choose_dtype, load_model
-    from .run import ANSWER_DTYPE
 
     config = read_summary(folder).config
     settings = GenerationSettings(config["max_new_tokens"] if max_new_tokens is None else max_new_tokens, ANSWER_DTYPE)

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from peft import get_peft_model
 
-from ..answers.decoding import context_length
+from ..answers.decoding import ANSWER_DTYPE, context_length
 from ..answers.known import add_known_labels
 from ..answers.store import text_hash
 from ..batching.layout import Layout
@@ -36,7 +36,6 @@ from .options import parse
 from .output import OutputFolder, print_results, write_outputs
 
 logger = logging.getLogger(__name__)
-ANSWER_DTYPE = "float32"  # one protocol for every answer of a run, whatever the device
 MOST_THREADS = 1024
 
 

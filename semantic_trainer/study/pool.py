@@ -10,7 +10,7 @@ from datasets import Dataset
 from peft import PeftModel
 
 from ..answers import answer_prompts
-from ..answers.decoding import GenerationSettings, context_length
+from ..answers.decoding import ANSWER_DTYPE, GenerationSettings, context_length
 from ..answers.reading import Answer
 from ..answers.stage import open_store, warn_about_long_targets
 from ..answers.store import AnswerStore
@@ -24,7 +24,7 @@ from ..facts.schema import replace_columns
 from ..facts.sets import resolve_format
 from ..models import choose_dtype, load_model, place
 from .protocol import check_groups, members
-from .settings import ANSWER_DTYPE, Setting
+from .settings import Setting
 
 Clock = Callable[[], AbstractContextManager]
 

@@ -18,7 +18,6 @@ from ..tuners.methods import LOW_RANK
 from .arms import Arm
 from .protocol import Draw, draws, facts_per_run
 
-ANSWER_DTYPE = "float32"  # one protocol for all answers, whatever the device
 FIXED = {  # what a run of a study does not leave to its options: it is short, and kept as one JSON
     "save_strategy": "no",
     "report_to": "none",
