@@ -53,7 +53,7 @@ def test_recipes_that_share_a_folder_share_their_runs() -> None:
 def test_it_runs_at_the_smallest_scale(path: Path, tmp_path: Path) -> None:
     if not (DATA_DIR / "zsre_mend_1k.json").exists():
         pytest.skip(f"no data in {DATA_DIR}")
-    if path.stem == "table2" and find_spec("semantic_trainer.study.spectra") is None:
+    if path.stem == "table2" and find_spec("semantic_trainer.study.measures") is None:
         pytest.skip("Table 2 needs spectra, which are not measured yet")
     argv = ["study", "--config", str(path), "--scale", "smoke", "--data_dir", str(DATA_DIR)]
     assert main([*argv, "--output_dir", str(tmp_path)]) == 0
