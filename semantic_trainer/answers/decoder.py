@@ -1,9 +1,11 @@
 """Answers to batches of prompt ids: from the common head and drafts where that is exact, else by `generate`."""
 
 import logging
+import sys
 from collections.abc import Sequence
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from ..batching.probe import unsuited
@@ -12,6 +14,7 @@ from .drafts import CLOSE, Decisions, SharedHead, alone, decode, left_pad, noise
 from .reading import Answer, Ended, end_ids, read_answer
 
 logger = logging.getLogger(__name__)
+WORTH_STEPS = 0.5  # share of a batch from which on it is decoded on by itself
 NOISE_FACTOR = 2.0  # margins below so many times the measured noise are decided again
 
 
@@ -19,27 +22,61 @@ class Decoder:
     """Answers batches of prompt ids for one call: from the common head and drafts where that is exact for the model.
 
     Where it is not, `generate` does it, and drafts are of no use.
+
+    Args:
+        rows: the ids of every prompt of the call.
+        probes: ids of the fixed questions that numerical noise is measured on.
     """
 
     def __init__(
-        self, model: torch.nn.Module, processing_class: object, rows: list[list[int]], probes: list[list[int]]
+        self,
+        model: torch.nn.Module,
+        processing_class: object,
+        rows: list[list[int]],
+        probes: list[list[int]],
+        max_new_tokens: int,
     ) -> None:
         self.model, self.processing_class = model, processing_class
         self.ends = end_ids(model, processing_class)
         self.ended = Ended(processing_class, self.ends)
-        self.rows, self.probes = rows, probes
+        self.rows, self.probes, self.max_new_tokens = rows, probes, max_new_tokens
         self.head: SharedHead | None = None
         self.decisions = Decisions()
+        self.begun: dict[tuple[int, ...], list[int]] = {}  # prompts whose answers are to be decoded on
+        self.at_once = sys.maxsize
 
-    def answer(self, prompts: list[list[int]], drafts: list[list[int]], max_new_tokens: int) -> list[Answer]:
-        """Answers to one batch; the model is already `answering`."""
-        longest, pad_id = max(map(len, self.rows)) + max_new_tokens, self.processing_class.pad_token_id
+    def answer(self, batch: Sequence[tuple[list[int], list[int]]], later: bool = False) -> list[Answer | None]:
+        """Answers to B pairs of prompt and draft; the model is already `answering`. Fewer at once where memory ends.
+
+        Args:
+            later: the answers to fewer than half of a batch, whose drafts were wrong, may be left open (`None`): a
+                step costs a large model's weights once, for few rows or many. They are asked for again, with others.
+        """
+        answers: list[Answer | None] = []
+        while len(answers) < len(batch):
+            part = batch[len(answers) : len(answers) + self.at_once]
+            try:
+                answers += self._answer([prompt for prompt, _ in part], [draft for _, draft in part], later)
+            except RuntimeError as error:
+                if len(part) == 1 or not should_reduce_batch_size(error):
+                    raise
+                self.at_once = len(part) // 2
+                logger.warning("out of memory while answering: going on with batches of %d", self.at_once)
+        return answers
+
+    def _answer(self, prompts: list[list[int]], drafts: list[list[int]], later: bool) -> list[Answer | None]:
+        longest, pad_id = max(map(len, self.rows)) + self.max_new_tokens, self.processing_class.pad_token_id
         if unsuited(self.model, longest):
-            return generate_batch(self.model, self.processing_class, prompts, self.ends, max_new_tokens)
+            return generate_batch(self.model, self.processing_class, prompts, self.ends, self.max_new_tokens)
         if self.head is None:
             self._prepare(pad_id)
-        new = decode(self.model, prompts, drafts, self.head, self.decisions, self.ended, max_new_tokens, pad_id)
-        return [read_answer(ids, self.ends, self.processing_class) for ids in new]
+        keys = [tuple(prompt) for prompt in prompts]
+        drafts = [self.begun.get(key, draft) for key, draft in zip(keys, drafts, strict=True)]
+        how = (self.head, self.decisions, self.ended, self.max_new_tokens, pad_id, WORTH_STEPS if later else 0.0)
+        new, open_rows = decode(self.model, prompts, drafts, *how)
+        self.begun |= {keys[i]: new[i] for i in open_rows}
+        answers = [read_answer(ids, self.ends, self.processing_class) for ids in new]
+        return [None if i in open_rows else answer for i, answer in enumerate(answers)]
 
     def _prepare(self, pad_id: int) -> None:
         """The head's cache; in less than float32 also how far a batch moves a margin, measured on fixed questions."""

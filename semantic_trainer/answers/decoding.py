@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from transformers import GenerationConfig
 
 from ..batching.shared_prefix import common_head
@@ -107,7 +106,8 @@ def greedy_answers(
             neither changes an answer.
 
     Yields:
-        Lists of `(prompt, answer)`, one a batch, sorted by length over the whole call; every process yields as many,
+        Lists of `(prompt, answer)`, one a batch, sorted by length over the whole call, but for the few of a batch
+        whose drafts were wrong: those are decoded on together, some batches later. Every process yields as many lists,
         the last of some being empty.
 
     Raises:
@@ -130,23 +130,18 @@ def greedy_answers(
     alike = SPREAD if drafts and shuffle is None else None
     batches = batches_of(unique, lengths, batch_size, alike)
     limit = settings.max_new_tokens
-    decoder, at_once = Decoder(model, processing_class, list(ids.values()), probes), batch_size
-    rounds = -(-len(batches) // world_size)
+    decoder = Decoder(model, processing_class, list(ids.values()), probes, limit)
+    rounds, waiting = -(-len(batches) // world_size), []
     for number in range(rank, rounds * world_size, world_size):
-        batch = batches[number] if number < len(batches) else []
-        answers: list[Answer] = []
+        batch, last = batches[number] if number < len(batches) else [], number // world_size == rounds - 1
         # Entered for every batch: whoever consumes this generator may use the model between two of them.
         with answering(model, settings.dtype):
-            while len(answers) < len(batch):
-                part = batch[len(answers) : len(answers) + at_once]
-                try:
-                    answers += decoder.answer([ids[p] for p in part], [expected[p] for p in part], limit)
-                except RuntimeError as error:
-                    if at_once == 1 or not should_reduce_batch_size(error):
-                        raise
-                    at_once = max(1, min(at_once, len(part)) // 2)
-                    logger.warning("out of memory while answering: going on with batches of %d", at_once)
-        yield list(zip(batch, answers, strict=True))
+            found = dict(zip(batch, decoder.answer([(ids[p], expected[p]) for p in batch], later=True), strict=True))
+            waiting += [prompt for prompt, answer in found.items() if answer is None]
+            while len(waiting) >= batch_size or (last and waiting):
+                part, waiting = waiting[:batch_size], waiting[batch_size:]
+                found |= zip(part, decoder.answer([(ids[p], expected[p]) for p in part]), strict=True)
+        yield [(prompt, answer) for prompt, answer in found.items() if answer is not None]
     decoder.report()
 
 

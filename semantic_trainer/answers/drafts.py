@@ -118,7 +118,8 @@ def decode(
     ended: Callable[[Sequence[int]], bool],
     max_new_tokens: int,
     pad_id: int,
-) -> list[list[int]]:
+    worth_steps: float = 0.0,
+) -> tuple[list[list[int]], set[int]]:
     """Greedy answers to B prompts, as token ids. The model is already `answering`.
 
     One pass reads prompts and drafts. Of each draft the tokens are kept that the model would have said itself, and the
@@ -129,6 +130,11 @@ def decode(
         prompts: B lists of ids that begin with the head.
         drafts: B lists of expected answer ids without the end; an empty one drafts nothing.
         ended: whether an answer's ids are complete.
+        worth_steps: rows that are not at their end after the pass are left open where they are less than this share
+            of B: what is agreed of their answers is their draft of another call.
+
+    Returns:
+        B lists of ids, and which of them are open.
     """
     device, start = next(model.parameters()).device, len(head.ids)
     drafts = [list(draft[: max_new_tokens - 1]) for draft in drafts]
@@ -145,6 +151,8 @@ def decode(
         if rejected:
             mask[i, -rejected:] = 0
     alive, kept = [i for i, answer in enumerate(answers) if not _over(answer, ended, max_new_tokens)], None
+    if len(alive) < worth_steps * len(prompts):
+        return answers, set(alive)
     while alive:
         if kept != alive:
             places = torch.tensor(alive if kept is None else [kept.index(i) for i in alive])
@@ -158,7 +166,7 @@ def decode(
         for i, token in zip(alive, decisions.choose(logits, contexts), strict=True):
             answers[i].append(token)
         alive = [i for i in alive if not _over(answers[i], ended, max_new_tokens)]
-    return answers
+    return answers, set()
 
 
 def _forward(

@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semantic_trainer import PromptFormat
+from semantic_trainer.answers import decoding
 from semantic_trainer.answers.decoder import Decoder, NewlineAfterText
 from semantic_trainer.answers.decoding import GenerationSettings, answering, greedy_answers
 from semantic_trainer.answers.reading import Answer, Ended, end_ids, read_answer
@@ -87,6 +88,37 @@ def test_processes_share_the_batches_of_one(
     ]
     assert len({len(share) for share in shares}) == 1  # as many rounds in every process
     assert [batch for together in zip(*shares, strict=True) for batch in together if batch] == alone
+
+
+def test_what_wrong_drafts_leave_open_is_decoded_together(
+    scripted: Callable[[dict], LlamaForCausalLM],
+    tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = dict(zip("ABCDEFGHIJKL", [" Ro", " Lyon", " Bern"] * 4, strict=True))
+    model = scripted({key: [*tokenizer(name)["input_ids"], tokenizer.eos_token_id] for key, name in names.items()})
+    expected = {key: Answer(name, False) for key, name in names.items()}
+    wrong = {"A": " Lima", "E": " Ro", "I": " Lynx", "J": ""}
+    how, asked, answer = (model, tokenizer, list(names), FORM, SHORT), [], Decoder._answer
+
+    def noted(self: Decoder, prompts: list[list[int]], drafts: list[list[int]], later: bool) -> list[Answer | None]:
+        found = answer(self, prompts, drafts, later)
+        asked.append((len(prompts), found.count(None)))
+        return found
+
+    monkeypatch.setattr(Decoder, "_answer", noted)
+    monkeypatch.setattr(decoding, "SPREAD", 100)
+    for batch_size, world_size, sizes in ((6, 1, [6, 6, 4]), (6, 2, [6, 2, 6, 2]), (64, 1, [12, 4])):
+        asked.clear()
+        shares = [
+            list(greedy_answers(*how, batch_size, rank, world_size, drafts=names | wrong))
+            for rank in range(world_size)
+        ]
+        pairs = [pair for share in shares for batch in share for pair in batch]
+        assert dict(pairs) == expected
+        assert len(pairs) == len(names)
+        assert len({len(share) for share in shares}) == 1  # as many rounds in every process
+        assert [size for size, _ in asked] == sizes
 
 
 @pytest.mark.parametrize(
@@ -210,7 +242,7 @@ def test_memory_running_out_halves_the_batch(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    expected, answer, sizes = ask(adapted, tokenizer), Decoder.answer, []
+    expected, answer, sizes = ask(adapted, tokenizer), Decoder._answer, []
 
     def small(self: Decoder, prompts: list[list[int]], *more: object) -> list[Answer]:
         sizes.append(len(prompts))
@@ -218,7 +250,7 @@ def test_memory_running_out_halves_the_batch(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return answer(self, prompts, *more)
 
-    monkeypatch.setattr(Decoder, "answer", small)
+    monkeypatch.setattr(Decoder, "_answer", small)
     with caplog.at_level(logging.WARNING):
         assert ask(adapted, tokenizer, batch_size=16) == expected
     assert sizes == [16, 8, 4, 4, 4, 4, 4, 4]
@@ -235,7 +267,7 @@ def test_other_errors_and_a_batch_of_one_are_raised(
         sizes.append(len(prompts))
         raise RuntimeError(message)
 
-    monkeypatch.setattr(Decoder, "answer", fail)
+    monkeypatch.setattr(Decoder, "_answer", fail)
     with pytest.raises(RuntimeError, match=message):
         ask(talker, tokenizer, batch_size=4)
     assert sizes == ([4, 2, 1] if "memory" in message else [4])

@@ -47,8 +47,8 @@ def draft(kind: str, answer: list[int], nonsense: list[int]) -> list[int]:
 
 @pytest.mark.parametrize("name", EXACT)
 @settings(deadline=None, max_examples=25)
-@given(asked=questions())
-def test_answers_are_those_of_stepping(name: str, asked: tuple) -> None:
+@given(asked=questions(), worth_steps=st.sampled_from([0.0, 0.5, 2.0]))
+def test_answers_are_those_of_stepping(name: str, asked: tuple, worth_steps: float) -> None:
     model, (prompts, kinds, nonsense) = MODELS[name], asked
     expected = [step_wise(model, prompt) for prompt in prompts]
     if min(margin for _, margin in expected) < 1e-4:
@@ -56,7 +56,14 @@ def test_answers_are_those_of_stepping(name: str, asked: tuple) -> None:
     drafts = [draft(kind, answer, nonsense) for kind, (answer, _) in zip(kinds, expected, strict=True)]
     with torch.no_grad():
         head = SharedHead.of(model, prompts)
-        found = decode(model, prompts, drafts, head, Decisions(), ended, LIMIT, 0)
+        found, open_rows = decode(model, prompts, drafts, head, Decisions(), ended, LIMIT, 0, worth_steps)
+        rest = sorted(open_rows)
+        if rest:
+            some = [prompts[i] for i in rest], [found[i] for i in rest]
+            finished, none = decode(model, *some, head, Decisions(), ended, LIMIT, 0)
+            assert not none
+            found = [finished[rest.index(i)] if i in open_rows else ids for i, ids in enumerate(found)]
+    assert len(rest) < worth_steps * len(prompts) or not rest
     cut = [ids[: ids.index(END) + 1] if END in ids else ids for ids in found]
     assert cut == [answer for answer, _ in expected]
 

@@ -24,7 +24,7 @@ SHORT = GenerationSettings(max_new_tokens=6)
 
 def count_prompts(model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, fail_after: int | None = None) -> list[int]:
     """The sizes of the batches asked from now on; the model fails after so many."""
-    sizes, answer = [], Decoder.answer
+    sizes, answer = [], Decoder._answer
 
     def counted(self: Decoder, prompts: list[list[int]], *more: object) -> list[Answer]:
         assert self.model is model
@@ -33,7 +33,7 @@ def count_prompts(model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch, fail_
         sizes.append(len(prompts))
         return answer(self, prompts, *more)
 
-    monkeypatch.setattr(Decoder, "answer", counted)
+    monkeypatch.setattr(Decoder, "_answer", counted)
     return sizes
 
 
