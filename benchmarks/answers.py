@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     loaded = load(args)
     forms = formats(loaded[1])
     rows = [compare(name, args, loaded, forms[name]) for name in (list(forms)[:1] if args.quick else forms)]
-    report("answers" if args.dtype == "float32" else f"answers_{args.dtype}", args, rows)
+    report("answers", args, rows)
 
 
 if __name__ == "__main__":

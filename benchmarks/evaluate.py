@@ -19,7 +19,7 @@ from pathlib import Path
 from decoding import SWEEP, Answers, agreement, best_size, by_generate, ours, smallest_margin
 from peft import PeftModel
 from side_by_side import OURS, alternate, parser, report, scenario, settle
-from workload import common_options, load, our_trainer
+from workload import SHOTS, common_options, load, our_trainer
 
 from semantic_trainer import PromptFormat
 from semantic_trainer.evaluation.evaluator import expected_answers
@@ -48,6 +48,7 @@ def taught(args: argparse.Namespace, loaded: tuple, form: PromptFormat) -> Path:
 
 
 def compare(
+    kind: str,
     args: argparse.Namespace,
     model: PeftModel,
     tokenizer: object,
@@ -87,7 +88,7 @@ def compare(
             more["sweep"] = {side: {"best": size, "seconds": found} for side, (size, found) in swept.items()}
         else:
             more["note"] = f"timed on {len(some)} prompts and scaled"
-        name = f"accuracy and generality of a converged adapter, {args.dtype}"
+        name = f"accuracy and generality of a converged adapter, {kind}"
         rows.append(scenario(name, {side: seconds[side] for side in (OURS, other)}, (other, OURS), bar, **more))
     return rows
 
@@ -99,14 +100,19 @@ def main(argv: list[str] | None = None) -> None:
     args = settle(options.parse_args(argv), facts=100, repeats=5)
     loaded = load(args)
     tokenizer, facts = loaded[1:]
-    form = PromptFormat.chat(tokenizer)
-    model = PeftModel.from_pretrained(loaded[0], str(taught(args, loaded, form)))
+    forms = {"default system prompt": PromptFormat.chat(tokenizer)}
+    if not args.quick:
+        forms["two shots, as in the demo"] = PromptFormat.question_answer(SHOTS)
     drafts = expected_answers(facts, {})
     asked = [*facts["prompt"][:], *(text for texts in text_lists(facts, "paraphrases") for text in texts)]
     prompts = list(dict.fromkeys(asked))
-    step = max(1, len(prompts) // SUBSET)
-    some = prompts[::step]
-    report("evaluate", args, compare(args, model, tokenizer, form, prompts, some, drafts))
+    some = prompts[:: max(1, len(prompts) // SUBSET)]
+    rows = []
+    for name, form in forms.items():
+        model = PeftModel.from_pretrained(loaded[0], str(taught(args, loaded, form)))
+        rows += compare(name, args, model, tokenizer, form, prompts, some, drafts)
+        model.unload()
+    report("evaluate", args, rows)
 
 
 if __name__ == "__main__":

@@ -125,9 +125,10 @@ def main() -> None:
         products_in_float32(model)
     measurement = Measurement(args, model, tokenizer, form)
     rows = [measurement.at(factor, *asked_of(facts)) for factor in args.factors]
+    once = min(rows, key=lambda row: row["noise_factor"])
     for row in rows:
         low, high = row["ci95"]
-        cost = sum(row["seconds"]) / sum(rows[0]["seconds"])
+        cost = sum(row["seconds"]) / sum(once["seconds"])
         share = f"{row['flips']} of {row['pairs']} ({100 * row['share']:.2f} %, {100 * low:.2f} to {100 * high:.2f})"
         print(f"noise factor {row['noise_factor']}: {share} flips, {cost:.2f} x the time of deciding once")
     if args.output:

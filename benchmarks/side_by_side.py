@@ -155,7 +155,7 @@ def _without_folder(value: object) -> object:
 
 
 def report(name: str, args: argparse.Namespace, scenarios: list[dict], **more: object) -> None:
-    """Print the rows, and with `--output` write them as this benchmark's section of the JSON."""
+    """Print the rows, and with `--output` write them as this benchmark's section of the JSON, one for each dtype."""
     for row in scenarios:
         print(row["name"])
         for side, values in row["measured"].items():
@@ -169,6 +169,11 @@ def report(name: str, args: argparse.Namespace, scenarios: list[dict], **more: o
         sections = json.loads(args.output.read_text(encoding="utf-8")) if args.output.exists() else {}
         config = {key: _without_folder(value) for key, value in vars(args).items()}
         environment = {**describe_environment(), "load": os.getloadavg()}
-        sections[name] = {"config": config, "environment": environment, "scenarios": scenarios, **more}
+        sections[name if args.dtype == "float32" else f"{name} {args.dtype}"] = {
+            "config": config,
+            "environment": environment,
+            "scenarios": scenarios,
+            **more,
+        }
         text = json.dumps(sections, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(args.output, text.encode())

@@ -26,6 +26,7 @@ from semantic_trainer.batching.shared_prefix import common_head
 
 TRL, CHECKPOINTING = "TRL SFTTrainer", "TRL SFTTrainer, gradient checkpointing"
 WEIGHT_PAIRS, SHORT, TOP = 12, 10, 20
+ROUNDING = {"float32": 1e-4, "bfloat16": 1e-2}  # of losses, relative
 SPEED = {"chat": 4.0, "long_chat": 8.0, "cloze": 1.5}
 TITLES = {
     "chat": "training, default system prompt",
@@ -74,7 +75,7 @@ def compare(kind: str, args: argparse.Namespace, loaded: tuple, options: dict) -
     seconds, losses = alternate({name: training(side) for name, side in make.items()}, args.repeats, warm_up)
     off = np.abs(np.array(losses[OURS]) / np.array(losses[TRL]) - 1).tolist()
     checks |= {
-        "first loss equal (1e-4)": off[0] <= 1e-4,
+        f"first loss equal ({ROUNDING[args.dtype]:g})": off[0] <= ROUNDING[args.dtype],
         "first, most and last loss off by": [off[0], max(off), off[-1]],
     }
     return scenario(
