@@ -60,5 +60,18 @@ class Layout:
         """(n, V) float32 logits at the kept positions, row by row."""
         if keeps_positions(model):
             return model(**self.inputs, logits_to_keep=self.keep).logits.float()
-        logits = model(**self.inputs).logits[:, -self.keep.shape[1] :]  # prompt tuning puts virtual tokens in front
-        return logits[self.keep].float()
+        return self._kept(model(**self.inputs).logits)
+
+    def features(self, model: torch.nn.Module) -> torch.Tensor:
+        """(n, d) float32: what the output head reads at the kept positions, behind the final norm."""
+        read = []
+        hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, args: read.append(args[0].detach()))
+        try:
+            self.logits(model)
+        finally:
+            hook.remove()
+        return read[-1].float() if keeps_positions(model) else self._kept(read[-1])
+
+    def _kept(self, rows: torch.Tensor) -> torch.Tensor:
+        """(n, ...) float32 of (R, T, ...); prompt tuning puts virtual tokens in front."""
+        return rows[:, -self.keep.shape[1] :][self.keep].float()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..study.arms import parse_arms
 from ..study.executors import EXECUTORS
+from ..study.measures import MEASURES, PROJECTION
 from ..study.protocol import PROTOCOLS, parse_groups
 from ..study.runner import Study, parse_shard, run_study
 from ..study.settings import Setting
@@ -49,6 +50,12 @@ class StudyArguments(RunArguments):
         metadata={"help": 'What is compared, each "[NAME:] BASE [OPTION=VALUE ...]"; the first is the reference.'},
     )
     examples: int = field(default=0, metadata={"help": "Facts a run whose texts are kept, for Table 5."})
+    measures: list[str] | None = field(
+        default=None,
+        metadata={"help": f"{' and '.join(MEASURES)}, of each tuned model: for Table 2 and Figure 5."},
+    )
+    projection: str = field(default=PROJECTION, metadata={"help": "Which projection spectra are measured of."})
+    layer: int | None = field(default=None, metadata={"help": "Its layer, from 0; None takes the last one."})
     tables: list[str] | None = field(default=None, metadata={"help": "Tables to write, as in: table3 table4."})
     only_tables: bool = field(default=False, metadata={"help": "Write the tables of the results that there are."})
     threads: int | None = field(
@@ -65,7 +72,7 @@ class StudyArguments(RunArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("groups", "arms", "tables"):
+        for name in ("groups", "arms", "measures", "tables"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, [getattr(self, name)])
 
@@ -186,6 +193,9 @@ def create_setting(name: str, args: StudyArguments, training: SemanticTrainingAr
         runs=args.runs,
         groups=parse_groups(args.groups),
         examples=args.examples,
+        measures=tuple(args.measures or ()),
+        projection=args.projection,
+        layer=args.layer,
     )
 
 

@@ -107,6 +107,31 @@ def next_token_distributions(
     return _by_batch(model, processing_class, heads, [head[-1:] for head in heads], batch_size, dtype, distributions)
 
 
+def last_prompt_features(
+    model: torch.nn.Module,
+    processing_class: object,
+    prompts: Sequence[str],
+    prompt_format: PromptFormat,
+    batch_size: int = 64,
+    dtype: str = "float32",
+) -> np.ndarray:
+    """Final-layer features of each prompt's last token, behind the final norm: (N, d) float32.
+
+    They are all that the output head reads to predict the first token of the answer.
+
+    Example:
+        >>> last_prompt_features(model, tokenizer, ["Who wrote Emma?"], PromptFormat.question_answer()).shape
+        (1, 576)
+    """
+    heads = prompt_format.prompt_ids(processing_class, prompts)
+
+    def features(batch: Layout, numbers: list[int]) -> torch.Tensor:
+        return _by_example(batch.features(model), batch)
+
+    rows = _by_batch(model, processing_class, heads, [h[-1:] for h in heads], batch_size, dtype, features)
+    return torch.stack(rows).numpy()
+
+
 def next_token_divergences(
     model: torch.nn.Module,
     processing_class: object,

@@ -1,7 +1,7 @@
 """What an adapter, or a training of all weights, adds to each projection: ΔW, as factors where it has some."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -60,11 +60,26 @@ def adapter_deltas(model: PeftModel, adapter: str | None = None) -> Iterator[Del
     """
     adapter = _adapter(model, adapter)
     for name, module in _adapted(model, adapter):
-        layer, projection = place_of(name)
-        yield Delta(layer, projection, *_delta(module, adapter))
+        yield Delta(*place_of(name), *_delta(module, adapter))
 
 
-def weight_deltas(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> Iterator[Delta]:
+def adapter_delta(model: PeftModel, projection: str, layer: int | None = None, adapter: str | None = None) -> Delta:
+    """The change of one projection; see `adapter_deltas` and `choose`.
+
+    Example:
+        >>> found = adapter_delta(model, "q_proj")
+        >>> spectrum(found.delta, found.weight, rank=8).amplification
+    """
+    adapter = _adapter(model, adapter)
+    modules = dict(_adapted(model, adapter))
+    name = choose(modules, projection, layer)
+    return Delta(*place_of(name), *_delta(modules[name], adapter))
+
+
+Weights = Mapping[str, torch.Tensor]  # a state dict
+
+
+def weight_deltas(before: Weights, after: Weights) -> Iterator[Delta]:
     """The change of each linear layer between two state dicts of one model, after training all of its weights.
 
     Weights of two dimensions within the blocks, (out, in) as `nn.Linear` keeps them; embeddings, norms and biases are
@@ -80,37 +95,41 @@ def weight_deltas(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.
         >>> next(weight_deltas(before, after))[:2]
         (0, 'self_attn.q_proj')
     """
-    for key, old in before.items():
-        name, _, kind = key.rpartition(".")
-        layer, projection = place_of(name)
-        if layer is None or kind != "weight" or old.ndim != 2:
-            continue
-        if key not in after or after[key].shape != old.shape:
-            found = tuple(after[key].shape) if key in after else "missing"
-            raise ValueError(f"`after` and `before` are of two models: {key!r} is {found}, and was {tuple(old.shape)}")
-        yield Delta(layer, projection, after[key].double() - old.double(), old)
+    for name in _weights(before):
+        yield _difference(name, before, after)
 
 
-def pick(deltas: Iterator[Delta], projection: str, layer: int | None = None) -> Delta:
-    """The change of one projection.
+def weight_delta(before: Weights, after: Weights, projection: str, layer: int | None = None) -> Delta:
+    """The change of one projection between two state dicts; see `weight_deltas` and `choose`."""
+    return _difference(choose(_weights(before), projection, layer), before, after)
+
+
+def choose(names: Iterable[str], projection: str, layer: int | None = None) -> str:
+    """The one module that is meant.
 
     Args:
+        names: of modules.
         projection: a name within a block or its ending, such as `q_proj`.
         layer: number of the block; `None` takes the last one that has the projection.
 
     Raises:
         ValueError: there is none; the message lists those there are.
+
+    Example:
+        >>> choose(["layers.0.attn.q_proj", "layers.1.attn.q_proj"], "q_proj")
+        'layers.1.attn.q_proj'
     """
-    found, names = None, {}
-    for delta in deltas:
-        names[delta.projection] = None
-        named = delta.projection == projection or delta.projection.endswith(f".{projection}")
-        if named and delta.layer is not None and (layer is None or layer == delta.layer):
-            found = delta
-    if found is None:
+    names = {name: place_of(name) for name in names}
+    found = [
+        (at, name)
+        for name, (at, within) in names.items()
+        if at is not None and layer in (None, at) and f".{within}".endswith(f".{projection}")
+    ]
+    if not found:
         where = "" if layer is None else f" in layer {layer}"
-        raise ValueError(f"`projection` {projection!r} was not trained{where}. Choose one of {', '.join(names)}.")
-    return found
+        known = dict.fromkeys(within for _, within in names.values())
+        raise ValueError(f"`projection` {projection!r} is not trained{where}. Choose one of {', '.join(known)}.")
+    return max(found)[1]
 
 
 def place_of(name: str) -> tuple[int | None, str]:
@@ -122,6 +141,21 @@ def place_of(name: str) -> tuple[int | None, str]:
     """
     match = re.search(r"(?:^|\.)(\d+)\.(.+)", name)
     return (int(match[1]), match[2]) if match else (None, name)
+
+
+def _weights(state: Weights) -> list[str]:
+    """Names of the linear layers within blocks."""
+    found = [key.removesuffix(".weight") for key, t in state.items() if key.endswith(".weight") and t.ndim == 2]
+    return [name for name in found if place_of(name)[0] is not None]
+
+
+def _difference(name: str, before: Weights, after: Weights) -> Delta:
+    key = f"{name}.weight"
+    old, new = before[key], after.get(key)
+    if new is None or new.shape != old.shape:
+        found = "missing" if new is None else tuple(new.shape)
+        raise ValueError(f"`after` and `before` are of two models: {key!r} is {found}, and was {tuple(old.shape)}")
+    return Delta(*place_of(name), new.double() - old.double(), old)
 
 
 def _adapter(model: object, adapter: str | None) -> str:

@@ -16,6 +16,7 @@ from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments, check_pruning, check_tuning
 from ..tuners.methods import LOW_RANK
 from .arms import Arm
+from .measures import PROJECTION, check_measures
 from .protocol import Draw, draws, facts_per_run
 
 FIXED = {  # what a run of a study does not leave to its options: it is short, and kept as one JSON
@@ -41,6 +42,8 @@ class Setting:
         runs: how many, in each group.
         groups: name -> (low, high) of distances, for stratified sampling; empty for random sampling.
         examples: facts of a run whose texts are kept in its JSON; the others keep ids and scores.
+        measures: `spectra` and `features`, of each tuned model.
+        projection, layer: of which spectra are measured; the last layer where it is `None`.
     """
 
     name: str
@@ -53,11 +56,15 @@ class Setting:
     runs: int = 20
     groups: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     examples: int = 0
+    measures: tuple[str, ...] = ()
+    projection: str = PROJECTION
+    layer: int | None = None
 
     def __post_init__(self) -> None:
         facts_per_run(self.protocol, self.size)
         if self.runs < 1:
             raise ValueError(f"`runs` must be at least 1, but {self.runs} was passed")
+        check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
         for arm in self.arms:
             check_tuning(self.model_of(arm))
             check_pruning(self.model_of(arm), optimizer_steps(self.training_of(arm, 0, "."), range(self.per_run)))
@@ -113,8 +120,11 @@ class Setting:
             "distances": self.groups.get(draw.group),
             "filter": {"kind": arm.base, **arm.filter} if arm.filters else None,
             "examples": self.examples,
+            "measures": sorted(self.measures),
             "threads": threads,
         }
+        if "spectra" in self.measures:
+            plain |= {"projection": self.projection, "layer": self.layer}
         return json.loads(json.dumps(plain, default=str))
 
 

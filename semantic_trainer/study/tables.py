@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..evaluation.statistics import average
+from ..evaluation.statistics import average, undefined
 from ..facts.messages import suggest
 from ..files import write_atomically
 from . import paper
@@ -170,16 +170,34 @@ def table_2(study: Study) -> Table:
                 raise ValueError(f"`tables` table2: {setting}, {arm} holds no spectra. Add measures: [spectra].")
             by_group = {g: [r["spectrum"] for r in results if r["draw"]["group"] == g] for g in groups}
             for norm, words in NORMS.items():
-                means = [average([{"value": s[norm], "protocol": norm} for s in by_group[g]]) for g in groups]
+                means = [_mean([s[norm] for s in by_group[g]]) for g in groups]
                 beside = [paper.SPECTRA[norm].get(group) for group in groups]
                 texts = [EMPTY if value is None else f"{value:g}" for value in beside]
                 rows.append((setting, arm, words, *map(_number, means), *texts))
     notes = (
         "Frobenius norms, mean over runs with its 95 % t interval; amplification is the norm of ΔW over that of W on "
         "the top r singular directions of ΔW.",
+        *_measured(study),
         *_paper_notes(study, "table2"),
     )
     return Table("Table 2: ΔW against W", tuple(columns), tuple(rows), notes)
+
+
+def _mean(values: Sequence[float | None]) -> dict[str, object]:
+    return average([{"value": value, "protocol": ""} for value in values]) if values else undefined("")
+
+
+def _measured(study: Study) -> list[str]:
+    """Of which projection spectra were measured, and r."""
+    notes = []
+    for setting, arms in study.items():
+        for arm, results in arms.items():
+            spectra = [result["spectrum"] for result in results]
+            ranks = sorted({s["rank"] for s in spectra})
+            r = f"{ranks[0]}" if len(ranks) == 1 else f"{ranks[0]} to {ranks[-1]}, as it was pruned"
+            places = sorted({f"{s['projection']} of layer {s['layer']}" for s in spectra})
+            notes.append(f"{setting}, {arm}: {', '.join(places)} (the first layer is 0), r = {r}.")
+    return notes
 
 
 def _group_order(group: str) -> tuple[int, str]:
@@ -188,9 +206,12 @@ def _group_order(group: str) -> tuple[int, str]:
 
 
 def _number(value: Mapping[str, object]) -> str:
+    """A norm, and its interval without what is below 0."""
     if value["value"] is None:
         return EMPTY
-    interval = "" if value["ci95"] is None else " [{:.4g}, {:.4g}]".format(*value["ci95"])
+    interval = (
+        "" if value["ci95"] is None else " [{:.4g}, {:.4g}]".format(*(max(bound, 0.0) for bound in value["ci95"]))
+    )
     return f"{value['value']:.4g}{interval}"
 
 

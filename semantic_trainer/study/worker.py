@@ -16,7 +16,9 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import TrainerState
 
+from ..answers.decoding import ANSWER_DTYPE
 from ..evaluation.evaluator import ask_facts
+from ..evaluation.forward import last_prompt_features
 from ..evaluation.record import BaseRecord
 from ..evaluation.table import score_table
 from ..files import temporary_path
@@ -24,6 +26,7 @@ from ..report.summary import describe_environment
 from ..training.teaching import DivergedError, teach
 from ..training.training_args import SemanticTrainingArguments, optimizer_steps
 from ..tuners.arguments import adapter_config
+from .measures import check_projection, measure_spectrum, write_features
 from .pool import Base, Pool
 from .protocol import draw_rows
 from .replacing import replace_facts
@@ -68,9 +71,17 @@ class Worker:
             self.forget()
             self._base = key, Base.load(setting)
         if setting.name not in self._pools:
+            self._check_projections(setting)
             facts, clock = setting.read_pool(self.data_dir), partial(self._clock, "decoding")
             self._pools[setting.name] = Pool(setting, self._base[1], facts, clock)
         return self._pools[setting.name]
+
+    def _check_projections(self, setting: Setting) -> None:
+        """Raise a `ValueError` where an arm does not train what spectra are to be measured of."""
+        if "spectra" in setting.measures:
+            model = self._base[1].fresh()
+            for arm in setting.arms:
+                check_projection(model, setting.model_of(arm), setting.projection, setting.layer)
 
     def run(self, unit: Unit) -> None:
         """Make one run and write its result, unless another process has done so meanwhile.
@@ -101,6 +112,7 @@ class Worker:
         except DivergedError as error:
             raise ValueError(f"{unit.label}: {error}") from error
         table = self._score(unit, pool, tuned, replaced.scored if replaced else facts, record)
+        measured = self._measure(unit, pool, tuned, facts)
         return {
             "config": unit.config,
             "arm": arm.name,
@@ -109,6 +121,7 @@ class Worker:
             "facts": describe_draw(facts["distance"][:]),
             "training": describe_training(state, args.max_grad_norm),
             **({"filter": replaced.described} if replaced else {}),
+            **measured,
             **summarise_run(table, replaced, draw.seed, pool.protocol, setting.examples),
         }
 
@@ -141,6 +154,20 @@ class Worker:
             tokenizer, size = pool.base.tokenizer, pool.batch_size
             found = ask_facts(tuned, tokenizer, facts, pool.form, pool.table, pool.settings, size, **how)
         return score_table(facts, found)
+
+    def _measure(self, unit: Unit, pool: Pool, tuned: torch.nn.Module, facts: Dataset) -> dict[str, object]:
+        """What the setting measures of a tuned model; features go to a file beside the result, which comes later."""
+        setting, base = unit.setting, pool.base
+        if "features" in setting.measures:
+            prompts = facts["prompt"][:]
+            with self._clock("decoding"):
+                rows = last_prompt_features(tuned, base.tokenizer, prompts, pool.form, pool.batch_size, ANSWER_DTYPE)
+            write_features(unit.path(self.folder), rows)
+        if "spectra" not in setting.measures:
+            return {}
+        rank = setting.model_of(unit.arm).lora_r
+        place = setting.projection, setting.layer
+        return {"spectrum": measure_spectrum(tuned, base.weights, *place, rank, unit.draw.seed)}
 
     @contextmanager
     def _clock(self, name: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoHaConfig, LoKrConfig, PeftModel, get_peft_model
 
-from semantic_trainer.study.deltas import Delta, adapter_deltas, pick, place_of, weight_deltas
+from semantic_trainer.study.deltas import Delta, adapter_delta, adapter_deltas, place_of, weight_delta, weight_deltas
 from semantic_trainer.study.spectra import delta_rank, spectrum
 from semantic_trainer.tuners.methods import method_config
 
@@ -55,18 +55,18 @@ def test_it_is_what_merging_adds(architecture: str, method: str) -> None:
 @pytest.mark.parametrize("config", [LoHaConfig, LoKrConfig])
 def test_other_low_rank_methods_give_matrices(config: type) -> None:
     model = get_peft_model(tiny("Llama", 61), config(r=2, target_modules=["q_proj"], init_weights=False))
-    found = pick(adapter_deltas(model), "q_proj")
+    found = adapter_delta(model, "q_proj")
     torch.testing.assert_close(product(found.delta), merged_change(model, found), atol=1e-5, rtol=1e-5)
 
 
 def test_what_adalora_pruned_has_no_directions() -> None:
     model = adapted("Llama", "adalora", r=2)
-    found = pick(adapter_deltas(model), "q_proj", layer=0)
+    found = adapter_delta(model, "q_proj", layer=0)
     assert delta_rank(found.delta, 8) == 3
     layer = model.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
     with torch.no_grad():
         layer.lora_E["default"][1:] = 0.0
-    pruned = pick(adapter_deltas(model), "q_proj", layer=0)
+    pruned = adapter_delta(model, "q_proj", layer=0)
     assert delta_rank(pruned.delta, 8) == 1
     with pytest.raises(ValueError, match="ΔW has rank 1"):
         spectrum(pruned.delta, pruned.weight, 2)
@@ -91,7 +91,7 @@ def test_after_full_fine_tuning_it_is_the_difference() -> None:
         *(f"self_attn.{p}_proj" for p in "qkvo"),
         *(f"mlp.{p}_proj" for p in ("gate", "up", "down")),
     }
-    found = pick(iter(deltas), "q_proj", 0)
+    found = weight_delta(before, model.state_dict(), "q_proj", 0)
     s = spectrum(found.delta, found.weight, 1)
     assert s.delta_norm == pytest.approx(0.01 * found.weight.numel() ** 0.5, rel=1e-4)
     with pytest.raises(ValueError, match="of two models"):
@@ -100,13 +100,13 @@ def test_after_full_fine_tuning_it_is_the_difference() -> None:
 
 def test_the_last_layer_is_meant_unless_one_is_named() -> None:
     model = adapted("Llama", "lora", r=2)
-    last = pick(adapter_deltas(model), "q_proj")
+    last = adapter_delta(model, "q_proj")
     assert (last.layer, last.projection) == (model.config.num_hidden_layers - 1, "self_attn.q_proj")
-    assert pick(adapter_deltas(model), "self_attn.q_proj", 0).layer == 0
+    assert adapter_delta(model, "self_attn.q_proj", 0).layer == 0
     with pytest.raises(ValueError, match="Choose one of self_attn.q_proj"):
-        pick(adapter_deltas(model), "c_attn")
+        adapter_delta(model, "c_attn")
     with pytest.raises(ValueError, match="in layer 9"):
-        pick(adapter_deltas(model), "q_proj", 9)
+        adapter_delta(model, "q_proj", 9)
 
 
 @pytest.mark.parametrize(("method", "why"), [("ia3", "it scales what layers give"), ("houlsby", "bottlenecks stand")])

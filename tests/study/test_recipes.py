@@ -1,6 +1,5 @@
 """The recipes of the paper's tables and figures: each can be read at every scale, and runs at the smallest."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -53,8 +52,6 @@ def test_recipes_that_share_a_folder_share_their_runs() -> None:
 def test_it_runs_at_the_smallest_scale(path: Path, tmp_path: Path) -> None:
     if not (DATA_DIR / "zsre_mend_1k.json").exists():
         pytest.skip(f"no data in {DATA_DIR}")
-    if path.stem == "table2" and find_spec("semantic_trainer.study.measures") is None:
-        pytest.skip("Table 2 needs spectra, which are not measured yet")
     argv = ["study", "--config", str(path), "--scale", "smoke", "--data_dir", str(DATA_DIR)]
     assert main([*argv, "--output_dir", str(tmp_path)]) == 0
     for name in yaml.safe_load(path.read_text()).get("tables") or ():
