@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..study.arms import parse_arms
 from ..study.executors import EXECUTORS
+from ..study.figures import check_figures, write_figures
 from ..study.measures import MEASURES, PROJECTION
 from ..study.protocol import PROTOCOLS, parse_groups
 from ..study.runner import Study, parse_shard, run_study
@@ -26,6 +27,7 @@ ONCE = (
     "executor",
     "threads",
     "tables",
+    "figures",
     "only_tables",
     "output_dir",
 )  # the same in all settings
@@ -57,7 +59,12 @@ class StudyArguments(RunArguments):
     projection: str = field(default=PROJECTION, metadata={"help": "Which projection spectra are measured of."})
     layer: int | None = field(default=None, metadata={"help": "Its layer, from 0; None takes the last one."})
     tables: list[str] | None = field(default=None, metadata={"help": "Tables to write, as in: table3 table4."})
-    only_tables: bool = field(default=False, metadata={"help": "Write the tables of the results that there are."})
+    figures: list[str] | None = field(
+        default=None, metadata={"help": "Figures to draw, with their data, as in: figure3 figure8."}
+    )
+    only_tables: bool = field(
+        default=False, metadata={"help": "Write tables and figures of the results that there are."}
+    )
     threads: int | None = field(
         default=1, metadata={"help": "CPU threads a worker; the last bits of a training depend on them."}
     )
@@ -72,22 +79,25 @@ class StudyArguments(RunArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("groups", "arms", "measures", "tables"):
+        for name in ("groups", "arms", "measures", "tables", "figures"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, [getattr(self, name)])
 
 
 def main(argv: Sequence[str]) -> int:
-    """Parse, run what is missing, print how the time was spent, write the tables."""
+    """Parse, run what is missing, print how the time was spent, write tables and figures."""
     settings, options, folder = read_recipe(argv)
-    tables = options.tables or []
+    tables, figures = options.tables or [], options.figures or []
     check_tables(tables)
+    check_figures(figures, settings)
     if not options.only_tables:
         study = Study(settings, folder, options.data_dir, options.threads or 1)
         spent = run_study(study, options.workers, parse_shard(options.shard), options.executor)
         print(describe_time(spent))
     arms = {setting.name: [arm.name for arm in setting.arms] for setting in settings}
     for path in write_tables(folder, arms, tables, recipe_command(argv)):
+        print(path)
+    for path in write_figures(folder, arms, figures, recipe_command(argv)):
         print(path)
     return 0
 

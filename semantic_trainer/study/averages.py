@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from scipy import stats
+
 from ..evaluation.comparison import Difference, adjust, paired_runs
 from ..evaluation.statistics import average, score
+from .results import Results
 
-Results = Mapping[str, Sequence[Mapping[str, object]]]  # arm -> results in the order of their runs
 EMPTY = "–"
 
 
@@ -19,6 +22,70 @@ def over_runs(results: Sequence[Mapping[str, object]], metric: str) -> dict[str,
         values = [[s["value"]] for s in scores if s["value"] is not None]
         return score(values, scores[0]["protocol"])
     return average(scores)
+
+
+def pooled_share(successes: Sequence[int], counts: Sequence[int]) -> dict[str, object]:
+    """A share of the facts of several runs; its interval knows that facts of one run are no independent draws.
+
+    Wilson's 95 % interval at the effective sample size `n / deff`. The design effect `deff` is the variance of the
+    ratio `sum(successes) / sum(counts)` between runs (Cochran, 1977, section 6) over that of `n` independent facts; it
+    counts as 1 where it is less (Korn and Graubard, 1998), and so for one run, or runs of one fact.
+
+    Args:
+        successes, counts: of each run; runs without facts do not count.
+
+    Returns:
+        `{"value", "ci95", "n", "runs"}`, n counting facts; value and ci95 are `None` where there are none.
+
+    Example:
+        >>> found = pooled_share([5, 5], [10, 10])
+        >>> found["value"], [round(bound, 3) for bound in found["ci95"]]
+        (0.5, [0.299, 0.701])
+    """
+    c = np.array([count for count in counts if count], dtype=float)
+    s = np.array([s for s, count in zip(successes, counts, strict=True) if count], dtype=float)
+    n, runs = int(c.sum()), len(c)
+    if not n:
+        return {"value": None, "ci95": None, "n": 0, "runs": 0}
+    p = float(s.sum() / n)
+    independent = p * (1 - p) / n
+    between = _ratio_variance(s, c) if runs > 1 and c.max() > 1 else 0.0
+    effective = n / max(1.0, between / independent) if independent else n
+    return {"value": p, "ci95": _wilson(p, effective), "n": n, "runs": runs}
+
+
+def pooled_mean(values: Sequence[Sequence[float]]) -> dict[str, object]:
+    """The mean of all facts of several runs, with a t interval from the ratio's variance between runs.
+
+    Args:
+        values: one sequence of numbers a run.
+
+    Returns:
+        As of `pooled_share`; `ci95` is `None` with less than two runs.
+    """
+    found = [np.asarray(run, dtype=float) for run in values if len(run)]
+    sums, counts = np.array([run.sum() for run in found]), np.array([len(run) for run in found], dtype=float)
+    if not found:
+        return {"value": None, "ci95": None, "n": 0, "runs": 0}
+    mean, interval = float(sums.sum() / counts.sum()), None
+    if len(found) > 1:
+        half = stats.t.ppf(0.975, len(found) - 1) * np.sqrt(_ratio_variance(sums, counts))
+        interval = [mean - float(half), mean + float(half)]
+    return {"value": mean, "ci95": interval, "n": int(counts.sum()), "runs": len(found)}
+
+
+def _ratio_variance(sums: np.ndarray, counts: np.ndarray) -> float:
+    """Variance of `sum(sums) / sum(counts)` over (R,) runs, linearised."""
+    off = sums - sums.sum() / counts.sum() * counts
+    return float(len(sums) / (len(sums) - 1) * (off**2).sum() / counts.sum() ** 2)
+
+
+def _wilson(p: float, n: float) -> list[float]:
+    """Wilson's 95 % interval of a share of n facts, where n need not be whole."""
+    z = stats.norm.ppf(0.975)
+    centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    bounds = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
+    return [float(min(max(bound, 0.0), 1.0)) for bound in bounds]
 
 
 def in_points(value: Mapping[str, object]) -> str:
@@ -62,3 +129,12 @@ def differences(arms: Results, reference: str, metrics: Sequence[str]) -> dict[t
 
 def _plain(difference: Difference) -> str:
     return str(difference).removeprefix("no evidence of a difference (").removesuffix(")")
+
+
+def by_distance(results: Sequence[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """Results with the group of the shortest distances first, each in the order of its runs."""
+
+    def key(result: Mapping) -> tuple[list[float], object]:
+        return list(result["config"].get("distances") or ()), run_of(result)[1]
+
+    return sorted(results, key=key)

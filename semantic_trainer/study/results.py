@@ -12,6 +12,8 @@ from .arms import Arm
 from .protocol import Draw
 from .settings import Setting, default_options
 
+Results = Mapping[str, Sequence[Mapping[str, object]]]  # arm -> results in the order of their runs
+Study = Mapping[str, Results]  # setting -> arms
 SCHEMA_VERSION = 1
 DIGITS = 8
 # Columns of the per-fact table that a result keeps: ids, distances and scores, but no text of the data.
@@ -113,6 +115,26 @@ def read_study(folder: Path, setting: str) -> dict[str, list[dict[str, object]]]
         if arm.is_dir()
     }
     return {arm: results for arm, results in found.items() if results}
+
+
+def read_settings(folder: Path, settings: Mapping[str, Sequence[str]]) -> Study:
+    """All results of several settings.
+
+    Args:
+        settings: name -> its arms, in their order; results of others are left out, and so are settings whose first
+            arm has none yet.
+
+    Raises:
+        FileNotFoundError: there are no results.
+    """
+    study = {}
+    for setting, arms in settings.items():
+        found = read_study(folder, setting)
+        if arms[0] in found:
+            study[setting] = {arm: found[arm] for arm in arms if arm in found}
+    if not study:
+        raise FileNotFoundError(f"{str(folder)!r} holds no result of {', '.join(settings)}: run the study first.")
+    return study
 
 
 def select_columns(table: Mapping[str, Sequence], columns: Sequence[str] = COLUMNS) -> dict[str, Sequence]:

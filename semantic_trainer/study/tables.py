@@ -10,10 +10,9 @@ from ..evaluation.statistics import average, undefined
 from ..facts.messages import suggest
 from ..files import write_atomically
 from . import paper
-from .averages import EMPTY, Results, differences, in_points, over_runs, run_of
-from .results import read_study
+from .averages import EMPTY, differences, in_points, over_runs, run_of
+from .results import Results, Study, read_settings
 
-Study = Mapping[str, Results]  # setting -> arms
 SHOWN = {
     "knowledge_accuracy": "knowledge accuracy",
     "generality": "generality",
@@ -239,7 +238,12 @@ def table_5(study: Study) -> Table:
 
 def _paper_notes(study: Study, table: str) -> list[str]:
     """How each setting was run, at which commit, and what is wrong with the paper's numbers."""
-    return [*map(regime, study.keys(), study.values()), _commits(study), *paper.INCONSISTENT[table]]
+    return [*provenance(study), *paper.INCONSISTENT[table]]
+
+
+def provenance(study: Study) -> list[str]:
+    """How each setting was run, and at which commit."""
+    return [*map(regime, study.keys(), study.values()), _commits(study)]
 
 
 def regime(setting: str, arms: Results) -> str:
@@ -288,8 +292,7 @@ def write_tables(
     """Write tables as Markdown and CSV, from nothing but the results in `folder`.
 
     Args:
-        settings: name -> its arms, in their order; results of others are left out, and so are settings whose first
-            arm has none yet.
+        settings: name -> its arms, in their order; see `read_settings`.
         command: what made the results, for the notes.
 
     Returns:
@@ -298,13 +301,7 @@ def write_tables(
     Raises:
         FileNotFoundError: there are no results.
     """
-    study = {}
-    for setting, arms in settings.items():
-        found = read_study(folder, setting)
-        if arms[0] in found:
-            study[setting] = {arm: found[arm] for arm in arms if arm in found}
-    if not study:
-        raise FileNotFoundError(f"{str(folder)!r} holds no result of {', '.join(settings)}: run the study first.")
+    study = read_settings(folder, settings)
     paths = []
     for name in names:
         table = TABLES[name](study)

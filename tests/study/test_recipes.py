@@ -17,8 +17,7 @@ NAMES = {*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(3, 9
 def test_there_is_one_for_each_table_and_figure() -> None:
     assert {path.stem for path in RECIPES} == NAMES
     for path in RECIPES:
-        if path.stem.startswith("table"):
-            assert path.stem in yaml.safe_load(path.read_text())["tables"]
+        assert path.stem in yaml.safe_load(path.read_text())["tables" if path.stem.startswith("table") else "figures"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -56,4 +55,7 @@ def test_it_runs_at_the_smallest_scale(path: Path, tmp_path: Path) -> None:
     assert main([*argv, "--output_dir", str(tmp_path)]) == 0
     for name in yaml.safe_load(path.read_text()).get("tables") or ():
         assert (tmp_path / "tables" / f"{name}.md").read_text().count("\n|") > 2
+    for name in yaml.safe_load(path.read_text()).get("figures") or ():
+        assert len((tmp_path / "figures" / f"{name}.csv").read_text().splitlines()) > 2
+        assert all((tmp_path / "figures" / f"{name}{end}").exists() for end in (".png", "-dark.png", ".svg", ".md"))
     assert list(tmp_path.rglob("*.json"))

@@ -1,0 +1,218 @@
+"""The paper's figures from a study's results: tidy data as CSV, pictures for print and for a dark page, notes."""
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..facts.messages import suggest
+from ..files import write_atomically
+from ..report import study_figures
+from ..report.themes import save_themes
+from .averages import by_distance
+from .curves import Row, accuracy_by_distance, accuracy_by_replacement, accuracy_by_run, deviation_by_distance
+from .features import COMPONENTS, joint_pca
+from .measures import read_features
+from .protocol import Draw
+from .results import Study, read_settings, rounded
+from .settings import Setting
+from .tables import provenance
+
+BINS_NOTE = (
+    "Bins are 0.1 wide; what lies beyond 1.2 counts in the last one; an empty bin is a gap. n counts facts. Bars are "
+    "Wilson's 95 % intervals at the effective sample size: facts of one run are no independent draws."
+)
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure of the paper.
+
+    Attributes:
+        title: what it shows.
+        data: (study, folder) -> tidy rows by the ending of their file's name, the first one without.
+        draw: these rows and a theme -> picture.
+        notes: how to read it.
+    """
+
+    title: str
+    data: Callable[[Study, Path], dict[str, list[Row]]]
+    draw: Callable
+    notes: tuple[str, ...]
+
+
+def features_by_group(study: Study, folder: Path, components: int = COMPONENTS) -> dict[str, list[Row]]:
+    """Fig. 5, of the first arm of the first setting: the joint principal components of all its runs' features.
+
+    Returns:
+        `""`: `{group, n, component, explained, deviation, spread, dimensions}` a group and component, the deviation
+        being the standard deviation of the group's facts along it; `"-points"`: `{group, run, fact_id, pc1, pc2}` a
+        fact. See `semantic_trainer.study.features.FeatureMap`.
+
+    Raises:
+        ValueError: features were not measured.
+    """
+    setting, arms = next(iter(study.items()))
+    arm, results = next(iter(arms.items()))
+    groups: dict[str, list[np.ndarray]] = {}
+    heads: dict[str, list[Row]] = {}
+    for result in by_distance(results):
+        if "features" not in (result["config"].get("measures") or ()):
+            raise ValueError(f"`figures` figure5: {setting}, {arm} holds no features. Add measures: [features].")
+        draw = Draw(**result["draw"])
+        rows = read_features(folder / setting / arm / f"{draw.name}.json")
+        groups.setdefault(draw.group, []).append(rows)
+        ids = result["rows"]["fact_id"][: len(rows)]
+        heads.setdefault(draw.group, []).extend({"group": draw.group, "run": draw.run, "fact_id": i} for i in ids)
+    stacked = {name: np.concatenate(rows) for name, rows in groups.items()}
+    found = joint_pca(stacked, min(components, sum(map(len, stacked.values())), next(iter(stacked.values())).shape[1]))
+    along = [
+        {
+            "group": name,
+            "n": len(rows),
+            "component": k + 1,
+            "explained": found.explained[k],
+            "deviation": rows[:, k].std(),
+            "spread": found.spread[name],
+            "dimensions": found.dimensions[name],
+        }
+        for name, rows in found.scores.items()
+        for k in range(rows.shape[1])
+    ]
+    points = [
+        head | {"pc1": row[0], "pc2": row[1] if len(row) > 1 else 0.0}
+        for name, rows in found.scores.items()
+        for head, row in zip(heads[name], rows, strict=True)
+    ]
+    return {"": along, "-points": points}
+
+
+def _only(rows: Callable[[Study], list[Row]]) -> Callable[[Study, Path], dict[str, list[Row]]]:
+    return lambda study, folder: {"": rows(study)}
+
+
+def _size(setting: str, arm: str, results: Sequence[Mapping]) -> str:
+    count = results[0]["config"]["facts_per_run"]
+    return f"{count} {'fact' if count == 1 else 'facts'} a run"
+
+
+FIGURES: dict[str, PaperFigure] = {
+    "figure3": PaperFigure(
+        "Figure 3: accuracy against distance",
+        _only(accuracy_by_distance),
+        lambda rows, theme: study_figures.distance_figure(rows[""], theme),
+        (BINS_NOTE,),
+    ),
+    "figure4": PaperFigure(
+        "Figure 4: deviation against distance",
+        _only(deviation_by_distance),
+        lambda rows, theme: study_figures.distance_figure(rows[""], theme),
+        (
+            BINS_NOTE,
+            "Above: the share of all facts whose new answer lies farther from the target than the old one. Below: how "
+            "much farther, relative to the old distance (Eq. 3), the mean over those facts with its 95 % t interval; "
+            "a fact at distance 0 has no relative deviation.",
+        ),
+    ),
+    "figure5": PaperFigure(
+        "Figure 5: features of the last prompt token, by distance",
+        features_by_group,
+        lambda rows, theme: study_figures.feature_figure(rows["-points"], rows[""], theme),
+        (
+            "Final-layer features of each run's tuned model, behind the final norm, in the principal components of "
+            "all of them together.",
+            "Spread is the root mean square distance of a group's facts from their mean in these components; "
+            "directions are the participation ratio of its variances: 1 on a line.",
+        ),
+    ),
+    "figure6": PaperFigure(
+        "Figure 6: accuracy of a run against its distances",
+        _only(accuracy_by_run),
+        lambda rows, theme: study_figures.run_figure(rows[""], theme),
+        (
+            "One mark a run. Groups differ in mean and in variance at once: neither panel shows the effect of one "
+            "alone. A correlation over chosen groups is not one over runs drawn at random.",
+        ),
+    ),
+    "figure7": PaperFigure(
+        "Figure 7: replacing facts by Eq. 4, and at random",
+        _only(accuracy_by_replacement),
+        lambda rows, theme: study_figures.replacement_figure(rows[""], theme),
+        (
+            "Mean over runs with its 95 % t interval. The share is the one that was reached: the bounds of the mean "
+            "may end the filter before the one that was wanted, which is in the CSV.",
+            "Of the original facts those replaced are not trained. That facts at distance 0 are known already, and "
+            "that Eq. 4 adds such, shows in the last column.",
+        ),
+    ),
+    "figure8": PaperFigure(
+        "Figure 8: accuracy against distance, by facts a run",
+        _only(partial(accuracy_by_distance, name=_size)),
+        lambda rows, theme: study_figures.distance_figure(rows[""], theme),
+        (BINS_NOTE,),
+    ),
+}
+
+
+def check_figures(names: Iterable[str], settings: Sequence[Setting] = ()) -> None:
+    """Raise a `ValueError` where a figure is unknown, or needs what the settings do not measure."""
+    for name in names:
+        if name not in FIGURES:
+            raise ValueError(f"`figures` {name!r} is unknown.{suggest(name, FIGURES)} Use {', '.join(FIGURES)}.")
+    if "figure5" in names and settings:
+        if "features" not in settings[0].measures:
+            raise ValueError("`figures` figure5 needs features. Add measures: [features].")
+        joint_pca({"": np.eye(2)}, 1)  # says now whether scikit-learn is there
+    if "figure7" in names and settings and not any(arm.filters for s in settings for arm in s.arms):
+        raise ValueError("`figures` figure7 needs arms that replace facts. Add filter and random_filter to `arms`.")
+
+
+def write_figures(
+    folder: Path, settings: Mapping[str, Sequence[str]], names: Sequence[str], command: str
+) -> list[Path]:
+    """Write figures, from nothing but the results in `folder`: `NAME.csv`, `.png`, `-dark.png`, `.svg` and `.md`.
+
+    Args:
+        settings: name -> its arms, in their order; see `read_settings`.
+        command: what made the results, for the notes.
+
+    Returns:
+        The paths of the Markdown files, in `folder/figures`; each shows its picture, dark on a dark page.
+
+    Raises:
+        FileNotFoundError: there are no results.
+    """
+    if not names:
+        return []
+    study, paths = read_settings(folder, settings), []
+    for name in names:
+        figure, path = FIGURES[name], folder / "figures" / f"{name}.png"
+        rows = figure.data(study, folder)
+        for end, found in rows.items():
+            write_atomically(path.with_name(f"{name}{end}.csv"), to_csv(found).encode())
+        save_themes(partial(figure.draw, rows), path)
+        paths.append(path.with_suffix(".md"))
+        notes = [*figure.notes, *provenance(study), f"Command: `{command}`"]
+        write_atomically(paths[-1], _page(name, figure.title, notes).encode())
+    return paths
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Rows with the names of their columns above; a missing value is an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rounded(rows))
+    return buffer.getvalue()
+
+
+def _page(name: str, title: str, notes: Sequence[str]) -> str:
+    picture = (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{name}-dark.png">'
+        f'<img src="{name}.png" alt="{title}"></picture>'
+    )
+    return f"# {title}\n\n{picture}\n\n" + "".join(f"- {note}\n" for note in notes)
