@@ -104,7 +104,8 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], dict | None]:
     except FileNotFoundError as error:
         raise ValueError(
             f"the checkpoint {str(path.parent)!r} has no {path.name}, without which AdaLoRA's pruning cannot be gone "
-            "on with. Only checkpoints of SemanticWeightedTrainer have it; start anew, or from a whole checkpoint."
+            "on with. Only checkpoints of SemanticWeightedTrainer and SemanticWeightedSFTTrainer have it; start anew, "
+            "or from a whole checkpoint."
         ) from error
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{str(path)!r} is torn ({error}). Go on from an earlier checkpoint.") from error

@@ -16,13 +16,14 @@ from .data_collator import WEIGHT, WeightedCollator
 from .preparation import PREPARED_COLUMNS, Preparation, warn_about_half_precision
 from .rendering import NotOneAnswer, rendered_facts
 from .sft_config import SemanticSFTConfig
+from .tuned_weights import TunedWeights
 from .weighted_rows import WeightedRows
 
 logger = logging.getLogger(__name__)
 MORE = len(signature(SFTTrainer).parameters) - 7  # arguments behind compute_loss_func; the last is formatting_func
 
 
-class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
+class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, SFTTrainer):
     """[`~trl.SFTTrainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (trained tokens of the step)` with
@@ -30,7 +31,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
     `prompt` and `completion`; in filling up rows that do not divide over processes with rows that count no token,
     where the parent repeats some; and in a few more logged values. Datasets are tokenised, truncated and shuffled by
     the parent, and its metrics (`entropy`, `mean_token_accuracy`, `num_tokens`) are its own. Evaluation loss is
-    unweighted, and with `gamma=0` or without distances the loss is the parent's, bit for bit.
+    unweighted, and with `gamma=0` or without distances the loss is the parent's, bit for bit. AdaLoRA adapters are
+    pruned on their schedule, and each step has their penalty once, which the parent leaves out.
 
     The base answers each prompt in the tokens that TRL trains behind: see `prompt_format`.
 
@@ -48,7 +50,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
     Raises:
         TypeError: `SemanticTrainingArguments`, a `DatasetDict`, or what `SFTTrainer` does not take.
         ValueError: `packing`, `padding_free`, `loss_type="dft"`, `label_smoothing_factor`, `use_liger_kernel`,
-            `compute_loss_func`, bad distances or weights, or gamma for rows that cannot be measured.
+            `compute_loss_func`, bad distances or weights, gamma for rows that cannot be measured, or AdaLoRA with too
+            few steps.
 
     Example:
         >>> trainer = SemanticWeightedSFTTrainer(
@@ -92,6 +95,7 @@ class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
                 "DeepSpeed's sequence parallelism has the model reduce the loss itself, which cannot be weighted. "
                 "Use context parallelism, or trl.SFTTrainer."
             )
+        self.prepare_tuning(self.train_dataset)
         preparation.model, preparation.processing_class = self.model, self.processing_class
         if measured:
             self.train_dataset = self._measure(self.train_dataset, preparation)
@@ -136,7 +140,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
         weights = inputs.get(WEIGHT)
         inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
         if not (self.weighted and model.training):
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return self.penalized(result, num_items_in_batch)
         if weights is None:
             raise ValueError(
                 "the batch has no `weight`: something removed the column between dataset and loss. Leave the "
@@ -149,13 +154,7 @@ class SemanticWeightedSFTTrainer(WeightedRows, SFTTrainer):
                 f"trl {trl_version} made its loss without the log-probabilities that are weighted here. Install "
                 "trl>=1.16, or use SemanticWeightedTrainer."
             )
-        loss, *outputs = result if return_outputs else (result,)
-        loss = self.penalized(loss)
-        return (loss, *outputs) if return_outputs else loss
-
-    def penalized(self, loss: torch.Tensor) -> torch.Tensor:
-        """The training loss with what a tuner adds to it; TRL makes its loss from log-probabilities alone."""
-        return loss
+        return self.penalized(result, num_items_in_batch)  # made from log-probabilities, it does not have PEFT's
 
 
 class WeightedForward:

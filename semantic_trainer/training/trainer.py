@@ -19,27 +19,26 @@ from ..batching.probe import exact_in_blocks
 from ..batching.shared_prefix import model_inputs
 from ..batching.token_nll import token_nll
 from ..facts.prompts import PromptFormat
-from ..tuners.adalora import AdaLoraCallback, check_adalora, orthogonality_penalty, trainable_adalora
 from ..tuners.fused_lora import fused_lora
-from .checkpoints import load_adalora_state, ranks_as_they_are, save_adalora_state
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import without_swaps
 from .losses import weighted_nll_sum, weighted_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
-from .training_args import SemanticTrainingArguments, optimizer_steps
+from .training_args import SemanticTrainingArguments
+from .tuned_weights import TunedWeights
 from .weighted_rows import WeightedRows
 
 logger = logging.getLogger(__name__)
 
 
-class SemanticWeightedTrainer(WeightedRows, Trainer):
+class SemanticWeightedTrainer(WeightedRows, TunedWeights, Trainer):
     """[`~transformers.Trainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
     `w = 1 + gamma * lambda(distance)` (Eqs. 5-6), computed from logits at answer positions only; in preparing datasets
     of facts before step 1; in filling up rows that do not divide over processes with rows that count no token, where
     the parent repeats some; and in two more logged values. Evaluation loss is always unweighted, and with `gamma=0`
-    the loss is the parent's, bit for bit.
+    the loss is the parent's, bit for bit (AdaLoRA: but for its penalty, which the parent counts for each micro-batch).
 
     Under `torchrun` or `accelerate launch` processes share the answering too, and one step's gradient is that of one
     process with the same rows. DDP looks for unused parameters of a `PeftModel` only where it may have some (experts).
@@ -84,7 +83,7 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)
         if self.compute_loss_func is not None:
             raise ValueError("`compute_loss_func` would replace the weighted loss. Leave it out, or use Trainer.")
-        self._prepare_adalora(train_dataset)
+        self.prepare_tuning(train_dataset)
         self._preparation = Preparation(self.model, args, processing_class, prompt_format, data_collator is not None)
         if train_dataset is not None:
             self.train_dataset = self._preparation.train(train_dataset)
@@ -104,15 +103,6 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
             warn_about_lost_losses(self.model)
         warn_about_half_precision(self.model, args)
         self._plain_head: bool | None = None  # not tried yet
-        self._unwrapped_from = None, None
-
-    def _prepare_adalora(self, train_dataset: object) -> None:
-        """Have a trainable AdaLoRA adapter pruned; what it cannot be trained with is refused before any long work."""
-        if trainable_adalora(self.model) is None:
-            return
-        check_adalora(self.model, optimizer_steps(self.args, train_dataset))
-        if not any(isinstance(callback, AdaLoraCallback) for callback in self.callback_handler.callbacks):
-            self.add_callback(AdaLoraCallback())
 
     def _inner_training_loop(self, *args: object, **kwargs: object) -> object:
         """As the parent; where rows share a prefix, with kernels of this project's own that compute the same."""
@@ -120,21 +110,6 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
         blocks = own and self.args.block_attention and exact_in_blocks(self.model)
         with fused_lora(self.model, own and self.args.fused_lora), blockwise(self.model, blocks):
             return super()._inner_training_loop(*args, **kwargs)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the parent; a checkpoint of an AdaLoRA adapter also holds what its pruning goes on with."""
-        with ranks_as_they_are(self.model):
-            super().save_model(output_dir, _internal_call)
-        if _internal_call and output_dir and self.args.should_save:
-            save_adalora_state(self.model, output_dir)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        if not load_adalora_state(self.model, resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _load_best_model(self) -> None:
-        if not load_adalora_state(self.model, self.state.best_model_checkpoint):
-            super()._load_best_model()
 
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
@@ -158,7 +133,8 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
         weights = inputs.get(WEIGHT)
         inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
         if not (self.weighted and model.training):
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return self.penalized(result, num_items_in_batch, self.penalties_of_parent(num_items_in_batch))
         if "labels" not in inputs or inputs["labels"].ndim != 2:
             raise ValueError("the weighted loss needs `labels` with one label a token: a causal language model's.")
         if weights is None:
@@ -171,11 +147,11 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
             keep = predicting_positions(labels)
             targets, examples = predicted_tokens(labels, keep), keep.nonzero()[:, 0]
         else:
-            inputs = in_blocks(model_inputs({**inputs, "segment_ids": segments}, self._unwrapped), segments)
+            inputs = in_blocks(model_inputs({**inputs, "segment_ids": segments}, self.unwrapped), segments)
             keep = shifted != IGNORED
             targets, examples = shifted[keep], segments[keep] - 1
         if return_outputs or not self._in_chunks(len(targets)):
-            outputs = model(**forward_inputs(self._unwrapped, inputs, None if return_outputs else keep))
+            outputs = model(**forward_inputs(self.unwrapped, inputs, None if return_outputs else keep))
             logits = outputs.logits
             if logits.ndim == 3:
                 logits = logits[:, -keep.shape[1] :][keep]  # prompt tuning puts virtual tokens in front
@@ -184,24 +160,16 @@ class SemanticWeightedTrainer(WeightedRows, Trainer):
             else:
                 total = weighted_sum(token_nll(logits, targets), examples, weights)
         else:
-            with chunked_head(output_head(self._unwrapped), targets):
-                nll = model(**forward_inputs(self._unwrapped, inputs, keep)).logits[:, 0]
+            with chunked_head(output_head(self.unwrapped), targets):
+                nll = model(**forward_inputs(self.unwrapped, inputs, keep)).logits[:, 0]
             total = weighted_sum(nll, examples, weights)
         # PEFT adds AdaLoRA's penalty to a loss of the model's own, which is not asked for here.
-        micro_batches = getattr(self, "current_gradient_accumulation_steps", 1)
-        loss = self._scale(total, keep, num_items_in_batch) + orthogonality_penalty(self._unwrapped, micro_batches)
+        loss = self.penalized(self._scale(total, keep, num_items_in_batch), num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
-
-    @property
-    def _unwrapped(self) -> torch.nn.Module:
-        """The model itself. Unwrapping walks through every module, which at each step would cost a few per cent."""
-        if self._unwrapped_from[0] is not self.model:
-            self._unwrapped_from = self.model, self.accelerator.unwrap_model(self.model)
-        return self._unwrapped_from[1]
 
     def _in_chunks(self, positions: int) -> bool:
         """Whether so many positions' logits are too large to be there at once, and can be made chunk by chunk."""
-        model = self._unwrapped
+        model = self.unwrapped
         vocabulary = getattr(model.config.get_text_config(), "vocab_size", 0)
         if positions * vocabulary <= LOGITS_AT_ONCE or not keeps_positions(model):
             return False

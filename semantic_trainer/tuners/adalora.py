@@ -172,7 +172,7 @@ class AdaLoraCallback(TrainerCallback):
 
     `total_step` becomes the training's number of optimizer steps; after each of them the importance of every singular
     value is measured and the rank budget follows its schedule down to `target_r` a layer. An adapter that was loaded
-    pruned trains on as it is. `SemanticWeightedTrainer` has one already; give it to any other trainer:
+    pruned trains on as it is. This library's trainers have one already; give it to any other trainer:
 
     Raises:
         ValueError: when training begins, as `check_adalora`.

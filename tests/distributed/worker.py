@@ -11,8 +11,9 @@ if __name__ == "__main__":
     os.environ["SEMANTIC_TRAINER_CACHE"] = str(out / f"cache-{rank}")  # apart, so that one sees who writes
     torch.set_num_threads(1)
 
-    from . import filter_jobs, jobs
+    from . import adalora_jobs, filter_jobs, jobs
 
-    results = {**jobs.run_all(out, rank, world_size), "filtered": filter_jobs.both_ways(out, world_size)}
+    results = jobs.run_all(out, rank, world_size) | adalora_jobs.run_all(out, world_size)
+    results |= {"filtered": filter_jobs.both_ways(out, world_size)}
     torch.save(results, out / f"results-{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -120,7 +120,7 @@ def test_the_callback_prunes_under_stock_trainer_too(wrap: Callable, data: Datas
     watch, data = Watch(), data.remove_columns("distance")
     Trainer(wrap(), arguments(), FactCollator(), train_dataset=data, callbacks=[AdaLoraCallback(), watch]).train()
     assert watch.ranks[-1] == 2 * LAYERS
-    own = Watch()  # with gamma 0 the loss is stock's, the pruning is not
+    own = Watch()
     SemanticWeightedTrainer(wrap(), arguments(gamma=0.0), train_dataset=data, callbacks=[own]).train()
     assert own.ranks == watch.ranks
 
@@ -187,6 +187,21 @@ def test_the_penalty_counts_once_a_step_and_stock_trainer_counts_it_for_each_mic
         return torch.nn.functional.cross_entropy(outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
 
     assert not stock(1, compute_loss_func=from_logits).any()  # lost
+
+
+def test_gamma_0_is_stocks_loss_but_for_the_penalty_that_stock_counts_for_each_micro_batch(
+    wrap: Callable, data: Dataset, arguments: Callable, relative_error: Callable
+) -> None:
+    def first(kind: type, accumulation: int) -> dict:
+        options = {"gradient_accumulation_steps": accumulation, "per_device_train_batch_size": 8 // accumulation}
+        return first_gradients(kind, wrap(), arguments, data, gamma=0.0, **options)
+
+    ours, stock = (first(kind, 1) for kind in (SemanticWeightedTrainer, Trainer))
+    assert all(torch.equal(ours[name], stock[name]) for name in stock)
+    ours, stock = (first(kind, 4) for kind in (SemanticWeightedTrainer, Trainer))
+    for part, times in (("lora_A", 4), ("lora_B", 4), ("lora_E", 1)):  # E is 0: only E is moved by the task's loss
+        found = {name: times * g for name, g in ours.items() if part in name}
+        assert relative_error({name: stock[name] for name in found}, found) <= 1e-6
 
 
 @pytest.fixture
