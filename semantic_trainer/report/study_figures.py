@@ -27,7 +27,9 @@ def distance_figure(rows: Sequence[Row], theme: Theme) -> Figure:
     metrics, series = (list(dict.fromkeys(row[key] for row in rows)) for key in ("metric", "series"))
     strip = 0.15 * len(series)  # inches of the counts
     heights = [2.9 if len(metrics) == 1 else 2.2] * len(metrics)
-    figure = _figure(7.2, sum(heights) + (strip + 0.25) * len(metrics) + 0.7 + 0.22 * ((len(series) - 1) // 3))
+    figure = _figure(
+        7.2, sum(heights) + (strip + 0.25) * len(metrics) + 0.5 + 0.2 * -(-len(series) // _columns(series))
+    )
     ratios = [part for height in heights for part in (height, strip)]
     axes = figure.subplots(2 * len(metrics), 1, gridspec_kw={"height_ratios": ratios})
     for k, metric in enumerate(metrics):
@@ -45,7 +47,7 @@ def distance_figure(rows: Sequence[Row], theme: Theme) -> Figure:
         _strip(counts, len(series), last=k == len(metrics) - 1)
         if k == len(metrics) - 1:
             counts.set_xlabel(f"{DISTANCE} (last bin: {edges[-2]:g} and above; n: facts)")
-    _legend(axes[0], len(series))
+    _legend(axes[0], series)
     return figure
 
 
@@ -67,7 +69,9 @@ def run_figure(rows: Sequence[Row], theme: Theme) -> Figure:
         for i, name in enumerate(dict.fromkeys(names)):
             mine = np.array([other == name for other in names])
             style = {k: v for k, v in theme.style(i).items() if k != "linestyle"}
-            panel.scatter(x[mine], y[mine], s=34, label=f"{name} ({mine.sum()})", linewidths=0.6, **style)
+            panel.scatter(
+                x[mine], y[mine], s=38, label=f"{name} ({mine.sum()})", linewidths=0.7, edgecolors=theme.page, **style
+            )
         panel.set_xlabel(label)
         panel.set_title(_correlation(x, y), fontsize=9, color=theme.soft)
         panel.grid(True, axis="y")
@@ -76,7 +80,7 @@ def run_figure(rows: Sequence[Row], theme: Theme) -> Figure:
     _scale(axes[0], LABELS["knowledge_accuracy"], theme)
     handles, found = axes[0].get_legend_handles_labels()
     title = f"runs of {facts}"
-    figure.legend(handles, found, loc="outside upper center", ncols=min(5, len(found)), title=title, handletextpad=0.2)
+    figure.legend(handles, found, loc="outside upper center", ncols=_columns(found), title=title, handletextpad=0.2)
     return figure
 
 
@@ -101,10 +105,10 @@ def replacement_figure(rows: Sequence[Row], theme: Theme) -> Figure:
             for i, name in enumerate(series):
                 keys = setting, part, name
                 points = [row for row in rows if (row["setting"], row["part"], row["series"]) == keys]
-                x = np.array([100 * row["share"] for row in points]) + (i - (len(series) - 1) / 2)
+                x = np.array([100 * row["share"] for row in points]) + 2 * (i - (len(series) - 1) / 2)
                 _errorbar(panel, x, points, names.get(name, name), theme.style(i))
             runs = sorted({row["runs"] for row in rows if row["setting"] == setting})
-            count = f"{runs[0]} runs" if len(runs) == 1 else f"{runs[0]} to {runs[-1]} runs"
+            count = f"{runs[0]} run{'s' * (runs[0] != 1)}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]} runs"
             panel.set_title(f"{setting}: {titles.get(part, part)}\n({count} a point)", fontsize=8, parse_math=False)
             panel.grid(True, axis="y")
             panel.set_xlim(-4, 104)
@@ -129,7 +133,7 @@ def feature_figure(points: Sequence[Row], components: Sequence[Row], theme: Them
         style = theme.style(i)
         mine = [row for row in points if row["group"] == group]
         x, y = ([row[name] for row in mine] for name in ("pc1", "pc2"))
-        left.scatter(x, y, s=16, alpha=0.75, linewidths=0, color=style["color"], marker=style["marker"])
+        left.scatter(x, y, s=24, linewidths=0.5, edgecolors=theme.page, color=style["color"], marker=style["marker"])
         along = [row for row in components if row["group"] == group]
         label = (
             f"{group} (n={along[0]['n']}): spread {along[0]['spread']:.3g}, {along[0]['dimensions']:.1f} directions"
@@ -144,7 +148,7 @@ def feature_figure(points: Sequence[Row], components: Sequence[Row], theme: Them
     right.set_ylim(bottom=0)
     for panel in (left, right):
         panel.grid(True)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=2 if len(groups) < 5 else 3)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=min(2, len(groups)))
     return figure
 
 
@@ -179,7 +183,7 @@ def _counts(axes: object, points: Sequence[Row], i: int, theme: Theme) -> None:
     axes.plot([-0.015], [i], transform=axes.get_yaxis_transform(), **style)
     for row in points:
         x = (row["low"] + row["high"]) / 2
-        color = style["color"] if row["n"] else theme.soft
+        color = theme.ink if row["n"] else theme.soft
         axes.text(x, i, str(row["n"]), ha="center", va="center", fontsize=7, color=color)
 
 
@@ -193,17 +197,28 @@ def _strip(axes: object, lines: int, last: bool) -> None:
 
 
 def _scale(axes: object, label: str, theme: Theme) -> None:
-    """A y axis in per cent: from 0, and to 100 where that is the most there can be."""
+    """A y axis in per cent from 0, to no more than 100 where that is the most there can be."""
     axes.set_ylabel(label)
     axes.grid(True, axis="y")
+    found = [row[~np.isnan(row)] for row in (np.asarray(line.get_ydata(), float) for line in axes.lines)]
+    if axes.containers and not any(map(len, found)):
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", color=theme.soft)
+        axes.set_ylim(0, 100)
     top = axes.get_ylim()[1]
-    share = "relative" not in label
-    axes.set_ylim(-0.03 * min(top, 103) if share else min(0, axes.get_ylim()[0]), min(top, 103) if share else top)
+    if "relative" not in label:
+        top = min(top, 103)
+    axes.set_ylim(-0.03 * top, top)
 
 
-def _legend(axes: object, series: int) -> None:
-    if series > 1:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, series), handlelength=3)
+def _columns(names: Sequence[str]) -> int:
+    """How many names of this length stand beside each other in a legend, with rows of about one length."""
+    fit = max(1, min(len(names), 75 // (max(map(len, names)) + 8)))
+    return -(-len(names) // -(-len(names) // fit))
+
+
+def _legend(axes: object, names: Sequence[str]) -> None:
+    if len(names) > 1:
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=_columns(names), handlelength=3)
     else:
         axes.set_title(axes.get_legend_handles_labels()[1][0], fontsize=9)
 

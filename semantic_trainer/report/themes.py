@@ -52,11 +52,12 @@ class Theme:
         }
 
     def style(self, i: int) -> dict[str, object]:
-        """Colour, marker and line of the i-th series; any two of the first six differ in all three."""
+        """Colour, marker and line of the i-th series: two of the first six differ in all three, two of 36 in some."""
+        again = i + i // len(self.series)
         return {
             "color": self.series[i % len(self.series)],
-            "marker": MARKERS[i % len(MARKERS)],
-            "linestyle": LINES[i % len(LINES)],
+            "marker": MARKERS[again % len(MARKERS)],
+            "linestyle": LINES[again % len(LINES)],
         }
 
 

@@ -44,6 +44,24 @@ def test_series_can_be_told_apart_in_grey_and_from_the_page(theme: Theme) -> Non
     assert len(set(MARKERS)) == len(set(LINES)) == len(theme.series) == 6
 
 
+def test_more_series_than_colours_still_look_different() -> None:
+    styles = [LIGHT.style(i) for i in range(36)]
+    assert len({(style["color"], style["marker"]) for style in styles}) == 36
+    many = rows(**{f"setting-{i}, arm": [0.1, 0.2, None] for i in range(14)})
+    figure = distance_figure(many, LIGHT)
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_legend().get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
+
+
+def test_a_metric_without_values_says_so() -> None:
+    figure = distance_figure(rows(lora=[None, None, None]), LIGHT)
+    assert "none" in texts(figure)
+    assert figure.axes[0].get_ylim()[1] == 100
+
+
 def rows(**series: list[float | None]) -> list[dict]:
     """Three bins of each series; the values are shares of 10 facts."""
     found = []
