@@ -57,6 +57,7 @@ ifndef QUICK
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/filter.py
+	$(BIN)/python benchmarks/spectra.py
 endif
 	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE) --distances results/distances.json
 

@@ -1,4 +1,4 @@
-"""Which solver finds the largest singular values of a projection to 1e-8, and how long a spectrum of 4096 x 4096 takes.
+"""Which solver finds the largest singular values of a projection to 1e-8, and what a spectrum of 4096 x 4096 costs.
 
     python benchmarks/spectra.py [--model builtin:smollm2-135m-instruct] [--output results/spectra.json]
 

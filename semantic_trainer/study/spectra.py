@@ -110,8 +110,8 @@ def factored_directions(b: np.ndarray, a: np.ndarray, scale: float) -> tuple[np.
 def top_directions(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, Directions]:
     """The largest `rank` singular values, descending, and their vectors, of an (out, in) matrix that is not zero.
 
-    By ARPACK (Lanczos with implicit restarts) to machine precision, from a fixed start. LOBPCG and randomized methods
-    were up to 1e-3 off where singular values lie close together, as in attention weights; PROPACK did not converge.
+    By ARPACK (Lanczos with implicit restarts) to machine precision, from a fixed start. Singular values of attention
+    weights lie close together: LOBPCG and randomized methods miss 1e-8 there, PROPACK fails (docs/analyses.md).
     """
     if rank >= min(matrix.shape):
         u, values, vt = np.linalg.svd(matrix, full_matrices=False)
