@@ -29,8 +29,8 @@ RANK, LARGE, SEED = 8, 4096, 0
 WANTED = 1e-8
 
 
-def _start(matrix: np.ndarray) -> np.ndarray:
-    return np.random.default_rng(SEED).standard_normal(min(matrix.shape))
+def _svds(matrix: np.ndarray, solver: str) -> np.ndarray:
+    return svds(matrix, RANK, solver=solver, rng=np.random.default_rng(SEED))[1]
 
 
 def _lowrank(matrix: np.ndarray, steps: int) -> np.ndarray:
@@ -40,8 +40,8 @@ def _lowrank(matrix: np.ndarray, steps: int) -> np.ndarray:
 
 SOLVERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "ours (ARPACK)": lambda m: top_directions(m, RANK)[0],
-    "scipy svds, PROPACK": lambda m: svds(m, RANK, solver="propack", rng=np.random.default_rng(SEED))[1],
-    "scipy svds, LOBPCG": lambda m: svds(m, RANK, solver="lobpcg", v0=_start(m))[1],
+    "scipy svds, PROPACK": lambda m: _svds(m, "propack"),
+    "scipy svds, LOBPCG": lambda m: _svds(m, "lobpcg"),
     "sklearn randomized_svd, 4 iterations": lambda m: randomized_svd(m, RANK, n_iter=4, random_state=SEED)[1],
     "sklearn randomized_svd, 30 iterations": lambda m: randomized_svd(m, RANK, n_iter=30, random_state=SEED)[1],
     "torch svd_lowrank, 2 iterations": lambda m: _lowrank(m, 2),
