@@ -6,16 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ..comparing import relative_error
 from . import jobs
 
 TOLERANCE = 1e-6
-
-
-def relative_error(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    """Norm of the difference of two sets of gradients, relative to the norm of the first."""
-    assert a.keys() == b.keys()
-    first, second = (torch.cat([gradients[name].flatten() for name in a]) for gradients in (a, b))
-    return float((first - second).norm() / first.norm())
 
 
 @pytest.fixture
