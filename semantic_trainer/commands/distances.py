@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     if not is_first():
         return 0
     described = describe_distances(facts)
-    path = save_figure(distance_histogram(facts), Path(training_args.output_dir) / DISTANCES_FILE)
+    path = save_figure(distance_histogram(described["histogram"]), Path(training_args.output_dir) / DISTANCES_FILE)
     show(facts, described)
     for warning in distance_warnings(described):
         logger.warning(warning)

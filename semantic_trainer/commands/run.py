@@ -28,6 +28,7 @@ from ..facts.schema import replace_columns
 from ..facts.sets import FactsArguments, read_fact_sets, resolve_format
 from ..models import choose_dtype, load_model, place
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
+from ..report.taught import describe_base, describe_taught
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, adapter_config, check_pruning, check_tuning
 from .arms import base_again, train_arm
@@ -117,6 +118,7 @@ def _teach(
     environment = describe_environment()
     dtype = choose_dtype(args.dtype, base_frozen=args.method != "full")
     model, tokenizer = load_model(args.model, dtype, args.revision, args.load_in)
+    base = on_first(describe_base, args.model, args.revision, getattr(model.config, "_commit_hash", None))
     place(model, training_args.device)
     form = resolve_format(facts, tokenizer, training_args, context_length(model))
     table = EmbeddingTable.from_model(model)
@@ -146,15 +148,17 @@ def _teach(
         arm_args = replace_arm(training_args, folder, arm, weighting)
         tuned = train_arm(model, tokenizer, facts.remove_columns("weight"), form, arm_args, args, folder.adapter(arm))
         evaluations[arm] = evaluate(tuned, base=record)
+    tables = {name: evaluations[name].table for name in RUNS}
     summary = RunSummary(
         config=folder.config
         | {"prompt_text": form.prompt_text("{prompt}"), "prompt_format": form.kind, "dtype": str(dtype)[6:]},
-        environment=environment | {"seconds": round(time.perf_counter() - started, 1)},
-        facts={"read": check.n, **check.counts(), "dropped": len(check.dropped), "taught": len(facts)},
+        environment=environment | {"base": base, "seconds": round(time.perf_counter() - started, 1)},
+        facts={"read": check.n, **check.counts(), "dropped": len(check.dropped), "taught": len(facts)}
+        | describe_taught(facts, tables, args.facts),
         distances=described,
         runs={name: evaluations[name].summary for name in RUNS},
     )
-    on_first(write_outputs, folder, summary, facts, {name: evaluations[name].table for name in RUNS})
+    on_first(write_outputs, folder, summary, facts, tables)
     return summary
 
 

@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from ..evaluation.breakdown import BINS, binned
 from ..evaluation.statistics import score
 from ..files import write_atomically
+from .summary import describe_distances
 
+DISTANCES_FILE = "distances.png"
 SHOWN_RELATIONS, SHOWN_LETTERS = 40, 40
 COLORS = {"before": "#7f7f7f", "plain": "#4477aa", "weighted": "#ee6677"}
 
@@ -79,15 +81,17 @@ def generality_by_relation(relations: Sequence[str | None], tables: Mapping[str,
     return figure
 
 
-def distance_histogram(facts: Dataset) -> Figure:
-    """Histogram of raw distances, known facts apart."""
-    from ..distance.weighting import known_facts
+def distance_histogram(histogram: Mapping[str, Sequence]) -> Figure:
+    """Histogram of raw distances, known facts apart.
 
+    Args:
+        histogram: `edges`, and between them the counts `known` and `unknown`, as `describe_distances` gives them.
+    """
     figure, axes = _figure()
-    distance, known = np.asarray(facts["distance"][:]), known_facts(facts)
-    edges = np.linspace(0.0, max(1.2, float(distance.max()) + 1e-9), 25)
-    axes.hist([distance[~known], distance[known]], edges, stacked=True, color=["#4477aa", "#b07a1e"])
-    labels = [f"not known yet ({(~known).sum()})", f"known already ({known.sum()})"]
+    edges, known, unknown = (np.asarray(histogram[name]) for name in ("edges", "known", "unknown"))
+    axes.bar(edges[:-1], unknown, np.diff(edges), align="edge", color="#4477aa")
+    axes.bar(edges[:-1], known, np.diff(edges), unknown, align="edge", color="#b07a1e")
+    labels = [f"not known yet ({unknown.sum()})", f"known already ({known.sum()})"]
     axes.legend(labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     axes.axvline(1.0, color="#999999", linewidth=1, linestyle="--")
     axes.set_ylabel("facts")
@@ -107,7 +111,7 @@ def draw_run(folder: Path, facts: Dataset, tables: Mapping[str, Dataset]) -> lis
     """The figures of one run, in `folder/figures`."""
     tuned = {run: table for run, table in tables.items() if run != "before"}
     figures = {
-        "distances.png": distance_histogram(facts),
+        DISTANCES_FILE: distance_histogram(describe_distances(facts)["histogram"]),
         "accuracy_against_distance.png": share_against_distance(tables, "knowledge_accuracy", "knowledge accuracy"),
         "deviation_against_distance.png": share_against_distance(tuned, "deviation", "share that moved away"),
     }

@@ -23,6 +23,7 @@ SUMMARY_FILE = "semantic_summary.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy")
 LONG_ANSWER_WORDS = 6
 LONG_ANSWER_SHARE = 0.2
+HISTOGRAM_BINS = 24
 RUNS = ("before", "plain", "weighted")
 
 
@@ -177,8 +178,16 @@ def describe_distances(facts: Dataset) -> dict[str, object]:
         "std": float(distance.std()),
         "quantiles": dict(zip(("0", "0.1", "0.25", "0.5", "0.75", "0.9", "1"), map(float, quantiles), strict=True)),
         "shares": {name: float(values.mean()) for name, values in shares.items()},
+        "histogram": _histogram(distance, known),
         **({"known_labels": _by_label(facts["known_label"][:], distance)} if "known_label" in facts.features else {}),
     }
+
+
+def _histogram(distance: np.ndarray, known: np.ndarray) -> dict[str, list]:
+    """Edges from 0 to at least 1.2, and how many known and other facts lie between them."""
+    edges = np.linspace(0.0, max(1.2, float(distance.max()) + 1e-9), HISTOGRAM_BINS + 1)
+    counts = {"known": distance[known], "unknown": distance[~known]}
+    return {"edges": edges.tolist()} | {name: np.histogram(of, edges)[0].tolist() for name, of in counts.items()}
 
 
 def _by_label(labels: Sequence[str], distance: np.ndarray) -> dict[str, dict[str, object]]:
