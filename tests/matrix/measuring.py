@@ -6,11 +6,16 @@ from typing import NamedTuple
 
 import torch
 
+from semantic_trainer.distribution import is_first
+
 from ..comparing import relative_error
 from ..distributed import jobs
 from ..invariant.conftest import GradientRecorder
 from . import slow_loop
-from .cells import FACTS_A_STEP, Cell, facts, trainer, tuned
+from .cells import FACTS_A_STEP, SAVED_STEP, Cell, base, facts, trainer, tuned
+
+SAVED, LOGITS = "saved", "logits.pt"
+TOKENS = torch.arange(3, 27).view(2, 12)
 
 
 class StepRecorder(GradientRecorder):
@@ -22,16 +27,42 @@ class StepRecorder(GradientRecorder):
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs) -> None:
         super().on_pre_optimizer_step(args, state, control, model=model, **kwargs)
-        self.weights.append({name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad})
+        self.weights.append(trained(model))
 
 
 class Measured(NamedTuple):
-    """`gradients`: the largest relative difference of any step's from the slow loop's."""
+    """Differences; `None` where there is nothing to compare.
+
+    Attributes:
+        shares_prefixes: whether rows shared a prefix.
+        gradients: of all steps' gradients from the slow loop's, relative, the largest.
+        base: of logits under `disable_adapter` from those of the base alone.
+        resumed: of weights after going on from a checkpoint from those of the unbroken training.
+        reloaded: of logits of the saved model in a new process from those here.
+    """
 
     shares_prefixes: bool
     gradients: float
+    base: float | None
+    resumed: float
+    reloaded: float | None = None
 
 
+def trained(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference of two tensors; 0 where they are equal bit for bit."""
+    return 0.0 if torch.equal(a, b) else float((a - b).abs().max())
+
+
+@torch.no_grad()
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    return model.eval()(TOKENS).logits
+
+
+base_logits = cache(lambda architecture: logits(base(architecture)))
 reference = cache(tuned)
 
 
@@ -46,13 +77,25 @@ def slow_gradients(cell: Cell, weights: dict[str, torch.Tensor], step: int) -> d
     return slow_loop.gradients(model, jobs.TOKENIZER, epoch[step % len(epoch)], cell.method == "adalora")
 
 
-def measure(cell: Cell, out: Path) -> Measured:
-    recorder = StepRecorder()
-    current = trainer(cell, out, [recorder])
-    shares = "segment_ids" in next(iter(current.get_train_dataloader()))
-    current.train()
-    differences = [
-        relative_error(slow_gradients(cell, weights, step), found)
-        for step, (weights, found) in enumerate(zip(recorder.weights, recorder.steps, strict=True))
-    ]
-    return Measured(shares, max(differences))
+def measure(cell: Cell, folder: Path) -> Measured | None:
+    """Train in the cell's way and compare; `None` in all processes but the first. The model is saved for `reload`."""
+    out, recorder = folder / "-".join(cell), StepRecorder()
+    unbroken = trainer(cell, out, [recorder])
+    shares = "segment_ids" in next(iter(unbroken.get_train_dataloader()))
+    unbroken.train()
+    torch.manual_seed(99)  # another process starts from another state
+    resumed = trainer(cell, out, [])
+    resumed.train(resume_from_checkpoint=str(out / f"checkpoint-{SAVED_STEP}"))
+    unbroken.save_model(str(out / SAVED))
+    if not is_first():
+        return None
+    weights = trained(resumed.model)
+    apart = max(difference(p, weights[name]) for name, p in trained(unbroken.model).items())
+    torch.save({"cell": tuple(cell), "logits": logits(unbroken.model)}, out / LOGITS)
+    steps = zip(recorder.weights, recorder.steps, strict=True)
+    errors = [relative_error(slow_gradients(cell, taken_at, i), found) for i, (taken_at, found) in enumerate(steps)]
+    without = None
+    if cell.method != "full":
+        with unbroken.model.disable_adapter():
+            without = difference(base_logits(cell.architecture), logits(unbroken.model))
+    return Measured(shares, max(errors), without, apart)
