@@ -119,7 +119,7 @@ def titled(found: Sequence["Comparison"]) -> dict[str, object]:
 
 def title(metric: str) -> str:
     """As in every table, and which way is better where that is not up."""
-    from ..report.model_card import TITLES
+    from ..report.scores import TITLES
 
     return TITLES[metric] + " (less is better)" * (metric in LESS_IS_BETTER)
 

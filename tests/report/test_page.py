@@ -11,9 +11,9 @@ from datasets import Dataset
 from semantic_trainer.evaluation.evaluator import METRICS
 from semantic_trainer.evaluation.table import BESIDE
 from semantic_trainer.report.figures import draw_run
-from semantic_trainer.report.model_card import TITLES, format_score
 from semantic_trainer.report.page import create_report
 from semantic_trainer.report.page_data import page_data, to_island
+from semantic_trainer.report.scores import TITLES, format_score
 from semantic_trainer.report.summary import RunSummary
 
 

@@ -1,16 +1,14 @@
-"""Figures and the model card."""
+"""Figures, and scores as text."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 from datasets import Dataset
-from huggingface_hub import ModelCard
 
 from semantic_trainer.evaluation.breakdown import binned
-from semantic_trainer.evaluation.evaluator import METRICS
 from semantic_trainer.report.figures import draw_run
-from semantic_trainer.report.model_card import create_model_card, format_score, result_rows
+from semantic_trainer.report.scores import format_score, result_rows
 from semantic_trainer.report.summary import RunSummary
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -67,29 +65,3 @@ def test_the_one_table(summary: RunSummary) -> None:
     assert rows[0] == ["Knowledge accuracy", "0.0 % [0.0, 10.0]", "50.0 % [40.0, 60.0]", "75.0 % [65.0, 85.0]"]
     assert [len(row) for row in rows] == [4] * 6
     assert rows[3][1] == "–"
-
-
-def test_the_card_parses_with_its_results(summary: RunSummary) -> None:
-    card = ModelCard(create_model_card(summary, "org/model", "my-adapter"))
-    assert card.data.base_model == "org/model"
-    assert card.data.library_name == "peft"
-    (index,) = card.data.to_dict()["model-index"]
-    assert index["name"] == "my-adapter"
-    results = {m["type"]: m["value"] for result in index["results"] for m in result["metrics"]}
-    assert results["knowledge_accuracy"] == 0.75
-    assert set(results) == set(METRICS)
-    assert "weighting `inverse`, gamma 2.0" in card.text
-    for row in result_rows(summary):
-        assert "| " + " | ".join(row) + " |" in card.text
-
-
-def test_a_local_base_is_not_named_to_the_hub(summary: RunSummary) -> None:
-    card = ModelCard(create_model_card(summary, None, "my-adapter", note="A note."))
-    assert "base_model" not in card.data.to_dict()
-    assert "A note." in card.text
-
-
-def test_a_card_of_a_run_without_any_value(summary: RunSummary) -> None:
-    for score in summary.runs["weighted"].values():
-        score.update(value=None, ci95=None)
-    assert "my-adapter" in ModelCard(create_model_card(summary, "org/model", "my-adapter")).text
