@@ -1,6 +1,5 @@
 """A finished run, read again: checked before anything is loaded, then its base, adapters and prompt format."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # a wrong folder needs none of them
+    from transformers import PretrainedConfig
+
     from ..answers.decoding import GenerationSettings
     from ..facts.prompts import PromptFormat
     from ..report.summary import RunSummary
 
 logger = logging.getLogger(__name__)
 PLACES = {"plain": "plain", "weighted": ""}  # where `run` leaves each adapter, seen from its folder
+AGAIN = "Copy the run again, whole, or repeat it with --overwrite."
 NEEDED = (
     *("model", "revision", "dtype", "max_new_tokens"),
     *("prompt_format", "prompt_text", "shots", "system_prompt"),
@@ -60,13 +62,21 @@ def load_run(
     """Check a finished run's folder, then load its base, adapters and prompt format."""
     from ..answers.decoding import ANSWER_DTYPE, GenerationSettings
     from ..models import choose_dtype, load_model
+    from ..tuners.saved import check_saved_adapter
 
-    config = read_summary(folder).config
+    summary = read_summary(folder)
+    config = summary.config
     settings = GenerationSettings(config["max_new_tokens"] if max_new_tokens is None else max_new_tokens, ANSWER_DTYPE)
     full = config.get("method") == "full"
     for arm in arms:
-        (check_model if full else check_adapter)(folder / PLACES[arm], arm)
-    source = find_base(base or config["model"], config["revision"])
+        if full:
+            check_model(folder / PLACES[arm], arm)
+        else:
+            check_saved_adapter(folder / PLACES[arm], None, f"{arm} adapter", AGAIN)
+    source, base_config = find_base(base or config["model"], config["revision"])
+    for arm in () if full else arms:
+        check_saved_adapter(folder / PLACES[arm], base_config, f"{arm} adapter", AGAIN)
+    check_weights(summary, base or config["model"], config["revision"])
     if settings.max_new_tokens != config["max_new_tokens"]:
         logger.warning(
             "max_new_tokens is %d here and was %d in the run: these answers follow another protocol than its scores",
@@ -111,42 +121,24 @@ def read_summary(folder: Path) -> "RunSummary":
     return summary
 
 
-def check_adapter(folder: Path, arm: str) -> None:
-    """Raise a `ValueError` where an adapter's files are missing or torn."""
-    from safetensors import SafetensorError, safe_open
-
-    config, weights = folder / "adapter_config.json", folder / "adapter_model.safetensors"
-    fix = "Copy the run again, whole, or repeat it with --overwrite."
-    for file in (config, weights):
-        if not file.is_file():
-            raise FileNotFoundError(f"the {arm} adapter lacks its file {str(file)!r}. {fix}")
-    try:
-        json.loads(config.read_text(encoding="utf-8"))["peft_type"]
-        with safe_open(weights, "np"):
-            pass
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ValueError(f"the {arm} adapter in {str(folder)!r} is torn ({error}). {fix}") from error
-
-
 def check_model(folder: Path, arm: str) -> None:
     """Raise where the files of a model tuned as a whole are missing or torn."""
     from safetensors import SafetensorError, safe_open
 
-    fix = "Copy the run again, whole, or repeat it with --overwrite."
     files = sorted(folder.glob("model*.safetensors"))
     if not files or not (folder / "config.json").is_file():
         lacking = "config.json" if files else "model.safetensors"
-        raise FileNotFoundError(f"the {arm} model lacks its file {str(folder / lacking)!r}. {fix}")
+        raise FileNotFoundError(f"the {arm} model lacks its file {str(folder / lacking)!r}. {AGAIN}")
     for file in files:
         try:
             with safe_open(file, "np"):
                 pass
         except SafetensorError as error:
-            raise ValueError(f"the {arm} model in {str(folder)!r} is torn ({error}). {fix}") from error
+            raise ValueError(f"the {arm} model in {str(folder)!r} is torn ({error}). {AGAIN}") from error
 
 
-def find_base(model: str, revision: str | None) -> str:
-    """The folder or Hub id to load the base from; its weights are not read yet.
+def find_base(model: str, revision: str | None) -> tuple[str, "PretrainedConfig"]:
+    """The folder or Hub id to load the base from, and its config; its weights are not read yet.
 
     Raises:
         FileNotFoundError: it is not there, or no longer.
@@ -157,14 +149,32 @@ def find_base(model: str, revision: str | None) -> str:
 
     try:
         source = resolve_model(model)
-        AutoConfig.from_pretrained(source, revision=revision)
+        return source, AutoConfig.from_pretrained(source, revision=revision)
     except (OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise FileNotFoundError(
             f"the run's base model {model!r} cannot be found ({reason}) A relative path counts from the folder you "
             "are in: ask from where the run was started, or say where the model is with --model DIR."
         ) from error
-    return source
+
+
+def check_weights(summary: "RunSummary", model: str, revision: str | None) -> None:
+    """Raise a `ValueError` where a local base model is of the run's structure, but has not the run's weights.
+
+    What comes from the Hub is pinned by its revision; runs that do not say which weights they had are let through.
+    """
+    from ..answers.checkpoint import checkpoint_sha256
+
+    recorded = (summary.environment.get("base") or {}).get("sha256")
+    if not recorded or not Path(model).expanduser().exists():
+        return
+    found = checkpoint_sha256(model, revision)
+    if found != recorded:
+        raise ValueError(
+            f"the base model {model!r} is another one than the run's {summary.config['model']!r}: the sha256 of its "
+            f"weights is {(found or 'none')[:12]}..., the run's was {recorded[:12]}.... Say where that one is with "
+            "--model DIR."
+        )
 
 
 def read_targets(folder: Path) -> dict[str, str]:
@@ -205,13 +215,9 @@ def add_adapters(model: object, folder: Path, arms: tuple[str, ...], use_cpu: bo
     from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
 
     to_device(model, use_cpu)
-    try:
-        tuned = PeftModel.from_pretrained(model, folder / PLACES[arms[0]], adapter_name=arms[0])
-        for arm in arms[1:]:
-            tuned.load_adapter(folder / PLACES[arm], adapter_name=arm)
-    except RuntimeError as error:  # tensors of another shape
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"the adapters in {str(folder)!r} do not fit this base model: {reason}") from error
+    tuned = PeftModel.from_pretrained(model, folder / PLACES[arms[0]], adapter_name=arms[0])
+    for arm in arms[1:]:
+        tuned.load_adapter(folder / PLACES[arm], adapter_name=arm)
     return tuned
 
 

@@ -317,6 +317,7 @@ def test_a_byte_order_mark_is_no_part_of_a_question() -> None:
     assert ask.read_lines(io.StringIO("\ufeffWho?\nWhere?\n")) == ["Who?", "Where?"]
 
 
+@pytest.mark.usefixtures("no_model")
 def test_an_adapter_for_another_model(
     finished: Path, model: object, tokenizer: object, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -328,4 +329,18 @@ def test_an_adapter_for_another_model(
     LlamaForCausalLM(config).save_pretrained(tmp_path / "other")
     tokenizer.save_pretrained(tmp_path / "other")
     assert main(["ask", str(finished), TAUGHT, "--model", str(tmp_path / "other")]) == 2
-    assert "do not fit this base model" in error_line(capsys)
+    line = error_line(capsys)
+    assert "the plain adapter in" in line
+    assert "does not fit this base model" in line
+
+
+@pytest.mark.usefixtures("no_model")
+def test_an_adapter_for_a_model_of_the_same_size(
+    finished: Path, model: object, tokenizer: object, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The base was tuned further: its weights have another sha256 than the run recorded."""
+    model.model.norm.weight.data += 1e-3
+    model.save_pretrained(tmp_path / "other")
+    tokenizer.save_pretrained(tmp_path / "other")
+    assert main(["ask", str(finished), TAUGHT, "--model", str(tmp_path / "other")]) == 2
+    assert "is another one than the run's" in error_line(capsys)
