@@ -1,4 +1,8 @@
-"""What a checkpoint of an AdaLoRA adapter needs besides PEFT's files, in which it is pruned and its averages lost."""
+"""What `Trainer` does not bring back from a checkpoint by itself.
+
+Of an AdaLoRA adapter PEFT's files are pruned, and its averages lost; the weights of some whole models are saved under
+other names than they have.
+"""
 
 import json
 import warnings
@@ -9,6 +13,8 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
+from transformers import PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..files import write_atomically
 from ..tuners.adalora import kept_triplets, trainable_adalora, trained_config
@@ -92,6 +98,27 @@ def load_adalora_state(model: torch.nn.Module, folder: str | Path) -> bool:
         getattr(allocator, average).update({name: tensor.to(inner[name].device) for name, tensor in found.items()})
     allocator.ipt.update(allocator.exp_avg_ipt)  # measured anew before it is read, but it must be there
     trained_config(tuner).rank_pattern = pattern
+    return True
+
+
+def load_renamed_weights(model: torch.nn.Module, folder: str | Path) -> bool:
+    """Load a whole model's weights where the checkpoint has some under other names than the model itself.
+
+    `save_pretrained` writes, for instance, GPT-NeoX's `lm_head` as `embed_out`. `from_pretrained` knows that, but
+    `Trainer` looks for the model's own names, and trains on with what the others happen to hold.
+
+    Returns:
+        Whether it did: not where the names are the same, nor for adapters and checkpoints in other forms.
+    """
+    path = Path(folder) / SAFE_WEIGHTS_NAME
+    if not (isinstance(model, PreTrainedModel) and path.exists()):
+        return False
+    with safe_open(path, "pt") as file:
+        unknown = set(file.keys()) - model.state_dict().keys()
+    if not unknown:
+        return False
+    saved = type(model).from_pretrained(folder, dtype=model.dtype, device_map=None)
+    model.load_state_dict(saved.state_dict())
     return True
 
 

@@ -1,9 +1,9 @@
-"""What a trainer does for a tuning method that PEFT leaves to the training loop: AdaLoRA's pruning and its penalty."""
+"""What PEFT leaves to the training loop, AdaLoRA's pruning and penalty, and what `Trainer` loses on resume."""
 
 import torch
 
 from ..tuners.adalora import AdaLoraCallback, check_adalora, orthogonality_penalty, trainable_adalora
-from .checkpoints import load_adalora_state, ranks_as_they_are, save_adalora_state
+from .checkpoints import load_adalora_state, load_renamed_weights, ranks_as_they_are, save_adalora_state
 from .training_args import optimizer_steps
 
 
@@ -70,9 +70,13 @@ class TunedWeights:
             save_adalora_state(self.model, output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        if not load_adalora_state(self.model, resume_from_checkpoint):
+        if not self._restore(resume_from_checkpoint):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_best_model(self) -> None:
-        if not load_adalora_state(self.model, self.state.best_model_checkpoint):
+        if not self._restore(self.state.best_model_checkpoint):
             super()._load_best_model()
+
+    def _restore(self, checkpoint: str) -> bool:
+        """Whether weights were brought back that the parent would have lost."""
+        return load_adalora_state(self.model, checkpoint) or load_renamed_weights(self.model, checkpoint)
