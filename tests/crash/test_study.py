@@ -20,14 +20,16 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def recipe(inputs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two settings, two arms and a filter, two runs each."""
+    """Two settings, two arms and a filter, two runs each, all measures, tables and pictures."""
     facts, model = inputs
     options = {
         "facts": Path(facts).name,
         "model": model,
         "dtype": "float32",
         "use_cpu": True,
-        "tables": ["table1", "table3"],
+        "tables": ["table1", "table2", "table3"],
+        "figures": ["figure3", "figure5"],
+        "measures": ["spectra", "features"],
         "max_new_tokens": 9,
         "answer_batch_size": 6,
         "per_device_train_batch_size": 2,
@@ -52,7 +54,7 @@ def argv(recipe: str, inputs: tuple[str, str]) -> list[str]:
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """Tables, and results without machine and seconds; nothing else may be left."""
+    """Tables, figures, features, and results without machine and seconds; nothing else may be left."""
     found = {}
     for path in sorted(path for path in (folder / "out").rglob("*") if path.is_file()):
         name = str(path.relative_to(folder))
@@ -69,7 +71,7 @@ def unbroken(start: Callable, argv: list[str], tmp_path_factory: pytest.TempPath
     log = folder / "writes.json"
     finish(start("command", [argv], folder, log=str(log)), folder)
     found, names = outcome(folder), json.loads(log.read_text())
-    assert len(found) == 2 * (3 + 2) + 4
+    assert len(found) == 2 * 2 * (3 + 2) + 2 * 3 + 5 + 6
     return found, [i for i, name in enumerate(names) if name.startswith(("out/", "cache/answers"))]
 
 
