@@ -1,11 +1,14 @@
 """The change that an adapter makes, against what merging it does to the weights."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
 from peft import LoHaConfig, LoKrConfig, PeftModel, get_peft_model
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from semantic_trainer.models import load_model
 from semantic_trainer.study.deltas import Delta, adapter_delta, adapter_deltas, place_of, weight_delta, weight_deltas
 from semantic_trainer.study.spectra import delta_rank, spectrum
 from semantic_trainer.tuners.methods import method_config
@@ -78,6 +81,21 @@ def test_embeddings_have_one_too() -> None:
     assert (found.layer, found.projection.rpartition(".")[2]) == (None, "embed_tokens")
     merged = copy.deepcopy(model).merge_and_unload().get_input_embeddings().weight
     torch.testing.assert_close(product(found.delta), (merged - found.weight).double(), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("load_in", ["4bit", "8bit"])
+def test_of_a_quantized_base_w_is_dequantized(
+    load_in: str, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    pytest.importorskip("bitsandbytes")
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path)
+    base, _ = load_model(str(tmp_path), torch.float32, load_in=load_in)
+    layer = base.model.layers[1].mlp.up_proj
+    multiplied = layer(torch.eye(32)).T.detach()  # of an identity: what the layer multiplies with
+    found = adapter_delta(get_peft_model(base, method_config(base, "lora", r=2)), "up_proj")
+    torch.testing.assert_close(found.weight.float(), multiplied.float(), atol=1e-4, rtol=1e-3)
+    assert not torch.equal(found.weight, model.model.layers[1].mlp.up_proj.weight)
 
 
 def test_after_full_fine_tuning_it_is_the_difference() -> None:
