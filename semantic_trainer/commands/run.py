@@ -29,6 +29,7 @@ from ..facts.sets import FactsArguments, read_fact_sets, resolve_format
 from ..models import choose_dtype, load_model, place
 from ..report.summary import RUNS, RunSummary, describe_distances, describe_environment, distance_warnings
 from ..report.taught import describe_base, describe_taught
+from ..training.checks import check_processes
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, adapter_config, check_pruning, check_tuning
 from .arms import base_again, train_arm
@@ -97,6 +98,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
         raise ValueError(
             "`known_labels` asks each fact after examples made of others, but there is 1 fact. Leave it out."
         )
+    check_processes(facts, training_args.world_size, "`facts`")
     check_steps(training_args, len(facts))
     check_pruning(args, optimizer_steps(training_args, facts))
     decisive = {"facts_hash": text_hash(facts.to_list()), "processes": training_args.world_size}

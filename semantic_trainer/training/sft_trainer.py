@@ -12,6 +12,7 @@ from trl import __version__ as trl_version
 
 from ..facts.messages import meant
 from ..facts.schema import replace_columns, require_dataset
+from .checks import check_processes, check_trainable
 from .data_collator import WEIGHT, WeightedCollator
 from .preparation import PREPARED_COLUMNS, Preparation, warn_about_half_precision
 from .rendering import NotOneAnswer, rendered_facts
@@ -20,7 +21,7 @@ from .tuned_weights import TunedWeights
 from .weighted_rows import WeightedRows
 
 logger = logging.getLogger(__name__)
-MORE = len(signature(SFTTrainer).parameters) - 7  # arguments behind compute_loss_func; the last is formatting_func
+MORE = list(signature(SFTTrainer).parameters)[7:]  # arguments behind compute_loss_func
 
 
 class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, SFTTrainer):
@@ -50,8 +51,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, SFTTrainer):
     Raises:
         TypeError: `SemanticTrainingArguments`, a `DatasetDict`, or what `SFTTrainer` does not take.
         ValueError: `packing`, `padding_free`, `loss_type="dft"`, `label_smoothing_factor`, `use_liger_kernel`,
-            `compute_loss_func`, bad distances or weights, gamma for rows that cannot be measured, or AdaLoRA with too
-            few steps.
+            `compute_loss_func`, bad distances or weights, gamma for rows that cannot be measured, fewer rows than
+            processes, a model with nothing to train, or AdaLoRA with too few steps.
 
     Example:
         >>> trainer = SemanticWeightedSFTTrainer(
@@ -81,8 +82,12 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, SFTTrainer):
             raise ValueError(
                 "`compute_loss_func` would replace the weighted loss. Leave it out, or use trl.SFTTrainer."
             )
+        passed = dict(zip(MORE, more, strict=False)) | kwargs
+        if train_dataset is not None:
+            check_trainable(model, passed.get("peft_config") is not None)
+            check_processes(train_dataset, args.world_size)
         preparation = Preparation(None, args, None, answers="completion", stock="trl.SFTTrainer")
-        formatted = kwargs.get("formatting_func", more[-1] if len(more) == MORE else None) is not None
+        formatted = passed.get("formatting_func") is not None
         measured = train_dataset is not None and not formatted and _to_be_measured(train_dataset, args)
         if train_dataset is not None and not measured:
             train_dataset = _weigh(train_dataset, preparation)

@@ -20,6 +20,7 @@ from ..batching.shared_prefix import model_inputs
 from ..batching.token_nll import token_nll
 from ..facts.prompts import PromptFormat
 from ..tuners.fused_lora import fused_lora
+from .checks import check_processes, check_trainable
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import without_swaps
 from .losses import weighted_nll_sum, weighted_sum
@@ -53,7 +54,8 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, Trainer):
     Raises:
         TypeError: a `DatasetDict` was passed.
         ValueError: nothing to train in the columns found, bad distances or weights, gamma without distances,
-            `compute_loss_func`, or facts that do not fit the context.
+            `compute_loss_func`, facts that do not fit the context, fewer rows than processes, a model with nothing to
+            train (quantized without an adapter, or an adapter loaded for use), or AdaLoRA with too few steps.
 
     Example:
         >>> trainer = SemanticWeightedTrainer(
@@ -78,6 +80,9 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, Trainer):
         **kwargs: object,
     ) -> None:
         args = SemanticTrainingArguments.from_training_arguments(args)
+        if train_dataset is not None:
+            check_trainable(model)
+            check_processes(train_dataset, args.world_size)
         if args.ddp_find_unused_parameters is None and uses_every_parameter(model):
             args.ddp_find_unused_parameters = False  # Trainer looks for some in whatever is no PreTrainedModel
         super().__init__(model, args, data_collator, train_dataset, eval_dataset, processing_class, *more, **kwargs)

@@ -226,6 +226,24 @@ def sharded(out: Path, world_size: int, rank: int) -> dict:
     return {"kinds": kinds, "gradients": grads, "loss": loss.detach()}
 
 
+def one_fact(out: Path, world_size: int) -> dict[str, object]:
+    """Why one fact cannot be trained on; it can be asked and evaluated."""
+    said = []
+    one = facts().select([0])
+    data = Dataset.from_list([{"prompt": "Where? ", "completion": "Rome", "distance": 0.5}])
+    for kind, args, train in (
+        (SemanticWeightedTrainer, SemanticTrainingArguments, one),
+        (SemanticWeightedSFTTrainer, SemanticSFTConfig, data),
+    ):
+        try:
+            kind(tiny_llama(), arguments(out, world_size, args), train_dataset=train, processing_class=TOKENIZER)
+        except ValueError as error:
+            said.append(str(error))
+    model = with_lora(tiny_llama(), initialised=False)
+    form = PromptFormat.question_answer()
+    return {"said": said, "summary": evaluate_facts(model, TOKENIZER, one, form, max_new_tokens=8).summary}
+
+
 def run_all(out: Path, rank: int, world_size: int) -> dict:
     results = {f"gradients-{n}-{steps}": gradients(out, world_size, n, steps) for n, steps in GEOMETRIES}
     results["own collator"] = gradients(out, world_size, 7, 2, LabelsFromIds())
@@ -235,5 +253,6 @@ def run_all(out: Path, rank: int, world_size: int) -> dict:
     results["preparation"] = preparation(out, world_size)
     results["unbroken"] = resumed(out, world_size, None)
     results["resumed"] = resumed(out, world_size, 3)
+    results["one fact"] = one_fact(out, world_size)
     results["sharded"] = sharded(out, world_size, rank)
     return results

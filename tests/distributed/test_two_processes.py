@@ -71,6 +71,17 @@ def test_the_trainers_own_preparation_is_one_processs(two: list[dict], tmp_path:
         assert results["preparation"] == one
 
 
+def test_fewer_facts_than_processes_can_be_evaluated_but_not_trained_on(two: list[dict], tmp_path: Path) -> None:
+    one = jobs.one_fact(tmp_path, 1)
+    assert not one["said"]
+    for results in two:
+        assert results["one fact"]["summary"] == one["summary"]
+        assert len(results["one fact"]["said"]) == 2
+        for message in results["one fact"]["said"]:
+            assert "`train_dataset` has 1 row for 2 processes" in message
+            assert "torchrun --nproc_per_node 1" in message
+
+
 def test_only_the_first_process_writes(two: list[dict], folder: Path) -> None:
     assert list((folder / "cache-0").rglob("chunk-*.jsonl"))
     assert not (folder / "cache-1").exists()

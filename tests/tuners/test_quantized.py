@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from semantic_trainer import (
+    SemanticSFTConfig,
+    SemanticTrainingArguments,
+    SemanticWeightedSFTTrainer,
+    SemanticWeightedTrainer,
+)
 from semantic_trainer.quantization import without_repacking
 from semantic_trainer.tuners.methods import CONFIGS, method_config
 from semantic_trainer.tuners.modules import linear_modules
@@ -58,3 +65,17 @@ def test_methods_on_quantized_layers(method: str, targets: str, quantized: Calla
     tuned = get_peft_model(model, method_config(model, method, targets))
     tuned(ids, labels=ids).loss.backward()
     assert all(p.grad is not None for p in tuned.parameters() if p.requires_grad and p.numel())
+
+
+@pytest.mark.parametrize("kind", [SemanticWeightedTrainer, SemanticWeightedSFTTrainer])
+def test_quantized_weights_without_an_adapter_are_refused(
+    kind: type, quantized: Callable, tokenizer: object, tmp_path: Path
+) -> None:
+    rows = Dataset.from_list([{"prompt": "Where? ", "target": "Rome"}])
+    args = {"output_dir": str(tmp_path), "use_cpu": True}
+    args = (
+        SemanticTrainingArguments(**args) if kind is SemanticWeightedTrainer else SemanticSFTConfig(**args, bf16=False)
+    )
+    rows = rows if kind is SemanticWeightedTrainer else rows.rename_column("target", "completion")
+    with pytest.raises(ValueError, match=r"`model` is quantized in \dbit and has no adapter.*float32"):
+        kind(quantized(), args, train_dataset=rows, processing_class=tokenizer)

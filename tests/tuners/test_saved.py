@@ -148,3 +148,17 @@ def test_what_is_no_adapter(
     spoil(folder)
     with pytest.raises(error, match=words):
         check_saved_adapter(folder, tiny("llama"))
+
+
+def test_an_adapter_loaded_for_use_is_not_trained(
+    save: Callable,
+    tiny: Callable,
+    data: object,  # noqa: F811
+) -> None:
+    folder = save()
+    with pytest.raises(ValueError, match=r"nothing to train: none of its \d+ tensors .*is_trainable=True"):
+        SemanticWeightedTrainer(PeftModel.from_pretrained(tiny("llama"), folder), train_dataset=data)
+    frozen = tiny("llama").requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to train.*put an adapter on it"):
+        SemanticWeightedTrainer(frozen, train_dataset=data)
+    SemanticWeightedTrainer(frozen, eval_dataset=data)

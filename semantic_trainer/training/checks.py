@@ -1,0 +1,44 @@
+"""Refused before any long work: a model in which nothing can be trained, fewer rows than processes."""
+
+from collections.abc import Sized
+
+from ..quantization import loaded_in
+
+
+def check_trainable(model: object, to_be_wrapped: bool = False) -> None:
+    """Refuse a model in which nothing can be trained.
+
+    Args:
+        model: any; only a `torch.nn.Module` is looked at.
+        to_be_wrapped: whether it is still to get an adapter.
+
+    Raises:
+        ValueError: it is quantized and has no adapter, or no weight is trainable.
+    """
+    if to_be_wrapped or not hasattr(model, "named_parameters"):
+        return
+    if getattr(model, "is_quantized", False) and not hasattr(model, "peft_config"):
+        bits = loaded_in(model)
+        raise ValueError(
+            f"`model` is quantized{f' in {bits}' if bits else ''} and has no adapter, and quantized weights cannot be "
+            'trained. Put one on it: get_peft_model(model, method_config(model, "lora")); or load it in float32.'
+        )
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen and len(frozen) == len(list(model.parameters())):
+        hint = "Set requires_grad on the weights to train, or put an adapter on it."
+        if hasattr(model, "peft_config"):
+            hint = "Load its adapter with PeftModel.from_pretrained(base, folder, is_trainable=True)."
+        raise ValueError(f"`model` has nothing to train: none of its {len(frozen)} tensors is trainable. {hint}")
+
+
+def check_processes(rows: object, processes: int, what: str = "`train_dataset`") -> None:
+    """Refuse more processes than rows: one of them would train on nothing.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    if isinstance(rows, Sized) and 0 < len(rows) < processes:
+        raise ValueError(
+            f"{what} has {len(rows)} row{'s' * (len(rows) > 1)} for {processes} processes, each of which needs one. "
+            f"Launch no more than that, as in `torchrun --nproc_per_node {len(rows)}`."
+        )
