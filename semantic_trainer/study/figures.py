@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from .results import Study, read_settings, rounded
 from .settings import Setting
 from .tables import provenance
 
+logger = logging.getLogger(__name__)
 BINS_NOTE = (
     "Bins are 0.1 wide; what lies beyond 1.2 counts in the last one; an empty bin is a gap. n counts facts. Bars are "
     "Wilson's 95 % intervals at the effective sample size: facts of one run are no independent draws."
@@ -51,7 +53,7 @@ def features_by_group(study: Study, folder: Path, components: int = COMPONENTS) 
     Returns:
         `""`: `{group, n, component, explained, deviation, spread, dimensions}` a group and component, the deviation
         being the standard deviation of the group's facts along it; `"-points"`: `{group, run, fact_id, pc1, pc2}` a
-        fact. See `semantic_trainer.study.features.FeatureMap`.
+        fact. See `semantic_trainer.study.features.FeatureMap`. No rows as long as there are less than two facts.
 
     Raises:
         ValueError: features were not measured.
@@ -69,6 +71,8 @@ def features_by_group(study: Study, folder: Path, components: int = COMPONENTS) 
         ids = result["rows"]["fact_id"][: len(rows)]
         heads.setdefault(draw.group, []).extend({"group": draw.group, "run": draw.run, "fact_id": i} for i in ids)
     stacked = {name: np.concatenate(rows) for name, rows in groups.items()}
+    if sum(map(len, stacked.values())) < 2:
+        return {"": [], "-points": []}
     found = joint_pca(stacked, min(components, sum(map(len, stacked.values())), next(iter(stacked.values())).shape[1]))
     along = [
         {
@@ -181,7 +185,8 @@ def write_figures(
         command: what made the results, for the notes.
 
     Returns:
-        The paths of the Markdown files, in `folder/figures`; each shows its picture, dark on a dark page.
+        The paths of the Markdown files, in `folder/figures`; each shows its picture, dark on a dark page. A figure
+        whose runs are not there yet is left out, with a warning.
 
     Raises:
         FileNotFoundError: there are no results.
@@ -192,6 +197,9 @@ def write_figures(
     for name in names:
         figure, path = FIGURES[name], folder / "figures" / f"{name}.png"
         rows = figure.data(study, folder)
+        if not rows[""]:
+            logger.warning("%s is not drawn: the runs that it needs are not there yet", name)
+            continue
         for end, found in rows.items():
             write_atomically(path.with_name(f"{name}{end}.csv"), to_csv(found).encode())
         save_themes(partial(figure.draw, rows), path)

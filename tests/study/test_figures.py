@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 
 from semantic_trainer.cli import main
+from semantic_trainer.report.themes import LIGHT
 from semantic_trainer.study.features import joint_pca
 from semantic_trainer.study.figures import FIGURES, to_csv, write_figures
 from semantic_trainer.study.measures import read_features
@@ -94,19 +96,24 @@ def test_only_tables_draws_without_running(recipe: Callable, study: Callable, ca
 
 
 @pytest.mark.parametrize("name", ["figure3", "figure4", "figure6", "figure7", "figure8"])
-def test_studies_of_the_recipes_size_are_drawn(name: str, tmp_path: Path) -> None:
-    study = the_studies()[name]
-    for setting, arms in study.items():
-        for arm, found in arms.items():
-            for result in found:
-                group = result["draw"]["group"]
-                run = f"{result['draw']['run']:04d}"
-                path = tmp_path / setting / arm / f"{run if group == 'all' else f'{group}-{run}'}.json"
-                write_result(path, result)
-    (path,) = write_figures(tmp_path, {s: list(arms) for s, arms in study.items()}, [name], "command")
-    data = FIGURES[name].data(study, tmp_path)[""]
-    assert len(read(tmp_path, name)) == len(data)
-    assert path.read_text().count("\n- ") >= 3
+def test_at_the_recipes_size_nothing_leaves_the_picture(name: str, tmp_path: Path) -> None:
+    rows = FIGURES[name].data(the_studies()[name], tmp_path)
+    with rc_context(LIGHT.settings):
+        figure = FIGURES[name].draw(rows, LIGHT)
+        figure.draw_without_rendering()
+        drawn, page = figure.get_tightbbox(), figure.bbox_inches
+    assert min(drawn.x0, drawn.y0) >= -0.01
+    assert drawn.x1 <= page.x1 + 0.01
+    assert drawn.y1 <= page.y1 + 0.01
+
+
+def test_what_has_no_runs_yet_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    arms = the_studies()["figure7"]["zsre-lora"]
+    write_result(tmp_path / "zsre" / "plain" / "0000.json", arms["plain"][0])
+    assert write_figures(tmp_path, {"zsre": list(arms)}, ["figure7"], "command") == []
+    assert "figure7 is not drawn" in caplog.text
+    with pytest.raises(FileNotFoundError, match="run the study first"):
+        write_figures(tmp_path, {"elsewhere": ["plain"]}, ["figure3"], "command")
 
 
 def test_missing_values_are_empty_cells() -> None:
