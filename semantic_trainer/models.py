@@ -35,8 +35,26 @@ def resolve_model(model: str) -> str:
     return str(Path(model).expanduser()) if model.startswith("~") else model
 
 
+def hub_name(model: str) -> str | None:
+    """What the Hub calls a model, given as an option or found in a loaded one; `None` for a local folder.
+
+    Example:
+        >>> hub_name("builtin:smollm2-135m-instruct"), hub_name("/models/mine")
+        ('HuggingFaceTB/SmolLM2-135M-Instruct', None)
+    """
+    if model == DEFAULT_MODEL or Path(model) == default_folder():
+        return DEFAULT_HUB_ID
+    local = model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
+    return None if local or not model else model
+
+
+def default_folder() -> Path:
+    """Where the embedded default is kept, once it is converted."""
+    return cache_dir() / "models" / "SmolLM2-135M-Instruct-q4_1"
+
+
 def _default_model() -> Path:
-    folder = cache_dir() / "models" / "SmolLM2-135M-Instruct-q4_1"
+    folder = default_folder()
     if (folder / "config.json").exists():
         return folder
     from importlib.util import find_spec

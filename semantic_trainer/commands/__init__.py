@@ -7,5 +7,6 @@ COMMANDS = {
     "filter": "replace facts by facts of a pool, so that their distances are smaller and wider spread",
     "study": "repeated, paired runs from a recipe, and the paper's tables and figures of them",
     "ask": "ask the base and the tuned models of a finished run, side by side",
+    "push": "publish a finished run on the Hub: adapter, card, figures, summary",
     "compare": "two finished runs, or the two arms of one, fact by fact: differences, intervals, p-values",
 }

@@ -13,7 +13,7 @@ from ..evaluation.scores import strict
 from ..facts.builtin import BUILTIN
 from ..facts.hub import parse_hub_source
 from ..facts.sources import parse_source
-from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL
+from ..models import DEFAULT_MODEL, hub_name
 
 EXAMPLES = 10
 READ = ("prompt", "target", "ground_truth", "aliases", "relation")
@@ -77,7 +77,7 @@ def describe_base(model: str, revision: str | None = None, commit: str | None = 
         not what the Hub has under `id`; `sha256`, as `checkpoint_sha256`.
     """
     builtin = model == DEFAULT_MODEL
-    hub_id = DEFAULT_HUB_ID if builtin else None if Path(model).expanduser().exists() else model
+    hub_id = hub_name(model)
     weights = None
     if builtin:
         found = [d.version for d in metadata.distributions(name=PACKAGE)]

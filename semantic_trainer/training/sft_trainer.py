@@ -15,6 +15,7 @@ from ..facts.schema import replace_columns, require_dataset
 from .checks import check_processes, check_trainable
 from .data_collator import WEIGHT, WeightedCollator
 from .preparation import PREPARED_COLUMNS, Preparation, warn_about_half_precision
+from .publishing import PublishedSafely
 from .rendering import NotOneAnswer, rendered_facts
 from .sft_config import SemanticSFTConfig
 from .tuned_weights import TunedWeights
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 MORE = list(signature(SFTTrainer).parameters)[7:]  # arguments behind compute_loss_func
 
 
-class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, SFTTrainer):
+class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SFTTrainer):
     """[`~trl.SFTTrainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (trained tokens of the step)` with

@@ -25,6 +25,7 @@ from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedC
 from .filter_collator import without_swaps
 from .losses import weighted_nll_sum, weighted_sum
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
+from .publishing import PublishedSafely
 from .training_args import SemanticTrainingArguments
 from .tuned_weights import TunedWeights
 from .weighted_rows import WeightedRows
@@ -32,7 +33,7 @@ from .weighted_rows import WeightedRows
 logger = logging.getLogger(__name__)
 
 
-class SemanticWeightedTrainer(WeightedRows, TunedWeights, Trainer):
+class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Trainer):
     """[`~transformers.Trainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
