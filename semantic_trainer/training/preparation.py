@@ -211,14 +211,19 @@ class Preparation:
         }
 
 
-def uses_every_parameter(model: object) -> bool:
+def uses_every_parameter(model: object, to_be_wrapped: bool = False) -> bool:
     """Whether each trainable parameter of a `PeftModel` is in every loss: so but for a base with experts.
 
-    `Trainer` has DDP search every graph of what is no `PreTrainedModel` for unused parameters, which takes time.
+    `Trainer` has DDP search every graph of what is no `PreTrainedModel` for unused parameters, which takes time, and
+    cannot be done with reentrant activation checkpointing.
+
+    Args:
+        to_be_wrapped: whether the model is still to get its adapter.
     """
-    if not hasattr(model, "peft_config"):
+    if not (hasattr(model, "peft_config") or to_be_wrapped) or not hasattr(model, "config"):
         return False
-    config = model.get_base_model().config.get_text_config()
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = base.config.get_text_config()
     return not any((getattr(config, name, None) or 0) > 1 for name in EXPERTS)
 
 

@@ -14,7 +14,7 @@ from ..facts.messages import meant
 from ..facts.schema import replace_columns, require_dataset
 from .checks import check_processes, check_trainable
 from .data_collator import WEIGHT, WeightedCollator
-from .preparation import PREPARED_COLUMNS, Preparation, warn_about_half_precision
+from .preparation import PREPARED_COLUMNS, Preparation, uses_every_parameter, warn_about_half_precision
 from .publishing import PublishedSafely
 from .rendering import NotOneAnswer, rendered_facts
 from .sft_config import SemanticSFTConfig
@@ -84,8 +84,11 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SF
                 "`compute_loss_func` would replace the weighted loss. Leave it out, or use trl.SFTTrainer."
             )
         passed = dict(zip(MORE, more, strict=False)) | kwargs
+        to_be_wrapped = passed.get("peft_config") is not None
+        if args.ddp_find_unused_parameters is None and uses_every_parameter(model, to_be_wrapped):
+            args.ddp_find_unused_parameters = False
         if train_dataset is not None:
-            check_trainable(model, passed.get("peft_config") is not None)
+            check_trainable(model, to_be_wrapped)
             check_processes(train_dataset, args.world_size)
         preparation = Preparation(None, args, None, answers="completion", stock="trl.SFTTrainer")
         formatted = passed.get("formatting_func") is not None

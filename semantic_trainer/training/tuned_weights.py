@@ -1,10 +1,16 @@
 """What PEFT leaves to the training loop, AdaLoRA's pruning and penalty, and what `Trainer` loses on resume."""
 
 import torch
+from transformers import TrainingArguments
 
 from ..tuners.adalora import AdaLoraCallback, check_adalora, orthogonality_penalty, trainable_adalora
 from .checkpoints import load_adalora_state, load_renamed_weights, ranks_as_they_are, save_adalora_state
 from .training_args import optimizer_steps
+
+
+def reentrant(args: TrainingArguments) -> bool:
+    """Whether activations are checkpointed in PyTorch's older way, a backward pass within the backward pass."""
+    return bool(args.gradient_checkpointing and (args.gradient_checkpointing_kwargs or {}).get("use_reentrant"))
 
 
 class TunedWeights:
@@ -20,11 +26,18 @@ class TunedWeights:
         """Have a trainable AdaLoRA adapter pruned; to be called before any long work.
 
         Raises:
-            ValueError: what it cannot be trained with, as `check_adalora`.
+            ValueError: what it cannot be trained with, as `check_adalora`; reentrant activation checkpointing in
+                several processes.
         """
         if trainable_adalora(self.model) is None:
             return
         check_adalora(self.model, optimizer_steps(self.args, train_dataset))
+        if self.args.world_size > 1 and reentrant(self.args):
+            raise ValueError(
+                "`activation_checkpointing_kwargs` with use_reentrant=True cannot go with AdaLoRA in several "
+                "processes: its penalty is made of the adapter's parameters themselves, and DDP would stop with "
+                "'Expected to mark a variable ready only once'. Leave use_reentrant out, or set it to False."
+            )
         if not any(isinstance(callback, AdaLoraCallback) for callback in self.callback_handler.callbacks):
             self.add_callback(AdaLoraCallback())
 

@@ -1,4 +1,4 @@
-"""AdaLoRA in one process and in two."""
+"""AdaLoRA in one process and in two, and activation checkpointing with it and with LoRA."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from semantic_trainer import SemanticWeightedSFTTrainer as Sft
 from semantic_trainer import SemanticWeightedTrainer as Ours
 from semantic_trainer.tuners.methods import method_config
 
-from .jobs import TOKENIZER, Recorder, arguments, rows, tiny_llama
+from .jobs import TOKENIZER, Recorder, arguments, rows, tiny_llama, with_lora
 
 CASES = [(kind, gamma) for kind in (Ours, Sft) for gamma in (0.0, 2.0)]
 
@@ -54,6 +54,25 @@ def resumed(out: Path, world_size: int, stop: int | None) -> dict[str, torch.Ten
     return {name: p.detach().clone() for name, p in current.model.named_parameters() if p.requires_grad}
 
 
+def checkpointed(out: Path, world_size: int) -> dict[str, list[dict] | str]:
+    """Gradients of two steps with activation checkpointing, reentrant and not, and without; or why there are none."""
+    found = {}
+    for kind in (Ours, Sft):
+        for method in ("lora", "adalora"):
+            for reentrant in (None, False, True):
+                recorder, options = Recorder(), {"gradient_checkpointing": reentrant is not None}
+                if reentrant is not None:
+                    options["gradient_checkpointing_kwargs"] = {"use_reentrant": reentrant}
+                model = pruned_tuner() if method == "adalora" else with_lora(tiny_llama(0.1), initialised=False)
+                try:
+                    trainer(out / "ck", world_size, kind, [recorder], model, gamma=1.0, max_steps=2, **options).train()
+                except ValueError as error:
+                    recorder.steps = str(error)
+                found[f"{kind.__name__} {method} {reentrant}"] = recorder.steps
+    return found
+
+
 def run_all(out: Path, world_size: int) -> dict:
     found = {f"adalora-{kind.__name__}-{gamma}": gradients(out, world_size, kind, gamma) for kind, gamma in CASES}
+    found["checkpointed"] = checkpointed(out, world_size)
     return found | {f"adalora-resumed-{stop}": resumed(out, world_size, stop) for stop in (None, 3)}

@@ -1,4 +1,4 @@
-"""AdaLoRA in two gloo processes against this one process."""
+"""AdaLoRA in two gloo processes against this one process; activation checkpointing there."""
 
 from pathlib import Path
 
@@ -27,3 +27,13 @@ def test_resumed_after_pruning_has_begun_is_an_unbroken_training(two: list[dict]
         assert unbroken.keys() == resumed.keys()
         assert all(torch.equal(resumed[name], weight) for name, weight in unbroken.items())
         assert all(torch.equal(two[0]["adalora-resumed-3"][name], weight) for name, weight in resumed.items())
+
+
+def test_activation_checkpointing_changes_no_gradient_and_reentrant_is_refused_for_adalora(two: list[dict]) -> None:
+    for results in two:
+        found = results["checkpointed"]
+        for case in ("SemanticWeightedTrainer lora", "SemanticWeightedSFTTrainer lora"):
+            assert [relative_error(found[f"{case} None"][i], found[f"{case} True"][i]) for i in (0, 1)] == [0, 0]
+        for case in ("SemanticWeightedTrainer adalora", "SemanticWeightedSFTTrainer adalora"):
+            assert [relative_error(found[f"{case} None"][i], found[f"{case} False"][i]) for i in (0, 1)] == [0, 0]
+            assert "use_reentrant=True cannot go with AdaLoRA in several processes" in found[f"{case} True"]

@@ -39,7 +39,7 @@ def test_the_python_runs(
     assert printed == re.findall(r"print\(.*# (.*)", PAGE)
     assert all(isinstance(model, PeftModel) for model in models[:5])
     assert models[3].peft_config["default"].bottleneck_size == 32
-    assert [loaded_in(model) for model in models] == [None, None, None, None, "4bit", None]
+    assert [loaded_in(model) for model in models] == [None, None, None, None, "4bit", None, None]
     assert namespace["trainer"].weighted
     assert namespace["trainer"].state.global_step == 2
 

@@ -57,10 +57,16 @@ def make(
 ) -> Callable[..., Trainer]:
     """A trainer of five facts, with the tuner's dropout where it has one; evaluation asks for other answers."""
 
-    def build(callbacks: list, name: str = "out", checkpointing: bool | dict = False, **options: object) -> Trainer:
+    def build(
+        callbacks: list,
+        name: str = "out",
+        checkpointing: bool | dict = False,
+        dropout: float = 0.1,
+        **options: object,
+    ) -> Trainer:
         torch.manual_seed(1)
         tuned = copy.deepcopy(model)
-        config = method_config(tuned, method, **({DROPOUT[method]: 0.1} if method in DROPOUT else {}))
+        config = method_config(tuned, method, **({DROPOUT[method]: dropout} if method in DROPOUT else {}))
         fixed = {"max_steps": 10, "per_device_train_batch_size": 2, "learning_rate": 0.01, "save_strategy": "no"}
         fixed |= {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "logging_steps": 1, "gamma": 1.0}
         fixed |= {"gradient_checkpointing": bool(checkpointing)}
@@ -149,3 +155,28 @@ def test_training_stops_early_and_the_best_model_is_loaded(make: Callable) -> No
     assert all(torch.equal(found[name], p) for name, p in watch.weights[best].items())
     assert any(not torch.equal(found[name], p) for name, p in watch.weights[best + 2].items())
     assert trainer.evaluate()["eval_loss"] == pytest.approx(losses[best], rel=1e-6)
+
+
+@slow
+@pytest.mark.parametrize(
+    ("method", "batching"),
+    [*((name, "shared_prefix") for name in METHODS), ("lora", "padded"), ("lora", "trl"), ("adalora", "trl")],
+    indirect=True,
+)
+def test_torch_compile_changes_no_gradient_and_resumes(make: Callable, relative_error: Callable) -> None:
+    def run(name: str, compiled: bool, stop: int | None = None, resume: bool = False) -> tuple[Watch, Trainer]:
+        watch, options = Watch(stop), {"torch_compile": compiled, "save_strategy": "steps", "save_steps": 2}
+        trainer = make([watch], name, dropout=0.0, max_steps=4, max_grad_norm=0.0, optim="sgd", **options)
+        trainer.train(resume_from_checkpoint=resume)
+        return watch, trainer
+
+    (eager, _), (compiled, unbroken) = run("eager", False), run("compiled", True)
+    assert hasattr(unbroken.model_wrapped, "_orig_mod")
+    for a, b in zip(eager.gradients, compiled.gradients, strict=True):
+        assert relative_error(a, b) <= 1e-5
+    run("resumed", True, stop=2)
+    torch.manual_seed(99)
+    _, resumed = run("resumed", True, resume=True)
+    expected, found = trained(unbroken.model), trained(resumed.model)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
