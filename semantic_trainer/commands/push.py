@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..hub.plan import Upload, files_to_push, with_base
 from ..hub.scan import check_leaks, without_paths
 from ..hub.upload import check_repo_id, commit
-from .finished import PLACES, check_adapter, check_folder, check_model, read_summary
+from .finished import AGAIN, PLACES, check_folder, check_model, read_summary
 
 if TYPE_CHECKING:  # --help needs none of it
     from ..report.summary import RunSummary
@@ -108,12 +108,17 @@ def push(
         >>> push("runs/demo", "org/demo", dry_run=True).files[0].path
         'adapter_config.json'
     """
+    from ..tuners.saved import check_saved_adapter
+
     folder = Path(run_dir)
     check_folder(folder)
     check_repo_id(repo_id)
     summary = read_summary(folder)
     full = summary.config.get("method") == "full"
-    (check_model if full else check_adapter)(folder / PLACES[arm], arm)
+    if full:
+        check_model(folder / PLACES[arm], arm)
+    else:
+        check_saved_adapter(folder / PLACES[arm], None, f"{arm} adapter", AGAIN)
     summary = published(summary, base_model)
     files = (
         *(

@@ -89,18 +89,25 @@ def explained(repo_id: str, revision: str | None = None) -> Iterator[None]:
     transport = HfHubHTTPError.__mro__[1]  # HTTPError of httpx, or of httpx2 from huggingface-hub 2 on
     try:
         yield
-    except HfHubHTTPError as error:
-        raise HubError(f"{explain(error, repo_id, revision)} {KEPT}; what lies here is untouched.") from error
-    except OfflineModeIsEnabled as error:
-        raise HubError(f"the Hub is switched off by HF_HUB_OFFLINE: unset it. {KEPT}.") from error
-    except LocalTokenNotFoundError as error:
-        raise HubError(f"no token: log in with `hf auth login`, or set HF_TOKEN. {KEPT}.") from error
-    except (transport, ConnectionError, TimeoutError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise HubError(
-            f"the connection to the Hub failed ({reason}): push again, what has been sent is not sent twice. {KEPT}, "
-            "unless the connection broke while the Hub answered; what lies here is untouched."
-        ) from error
+    except (transport, ConnectionError, TimeoutError, LocalTokenNotFoundError, RuntimeError) as error:
+        # what goes wrong while a large file is sent comes as the cause of a RuntimeError
+        wrapped = isinstance(error, RuntimeError) and not isinstance(error, transport)
+        cause = error.__cause__ if wrapped else error
+        if isinstance(cause, OfflineModeIsEnabled):
+            said = f"the Hub is switched off by HF_HUB_OFFLINE: unset it. {KEPT}."
+        elif isinstance(cause, LocalTokenNotFoundError):
+            said = f"no token: log in with `hf auth login`, or set HF_TOKEN. {KEPT}."
+        elif isinstance(cause, HfHubHTTPError):
+            said = f"{explain(cause, repo_id, revision)} {KEPT}; what lies here is untouched."
+        elif isinstance(cause, (transport, ConnectionError, TimeoutError)):
+            reason = " ".join(str(cause).split()) or type(cause).__name__
+            said = (
+                f"the connection to the Hub failed ({reason}): push again, what has been sent is not sent twice. "
+                f"{KEPT}, unless it broke while the Hub answered the last request; what lies here is untouched."
+            )
+        else:
+            raise
+        raise HubError(said) from error
 
 
 def explain(error: Exception, repo_id: str, revision: str | None = None) -> str:
