@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +60,9 @@ class PublishedSafely:
         repo_id = self.args.hub_model_id or folder.absolute().name
         name = kwargs.pop("model_name", None) or repo_id.rpartition("/")[2]
         self.create_model_card(model_name=name, **kwargs)
-        card = Upload(CARD, card_with_base((folder / CARD).read_text(encoding="utf-8"), base, self._is_adapter))
+        asked = kwargs.get("tags") or ()  # which PEFT's writer takes out again
+        text, tags = (folder / CARD).read_text(encoding="utf-8"), [asked] if isinstance(asked, str) else [*asked]
+        card = Upload(CARD, card_with_base(text, base, self._is_adapter, tags))
         files = [*self._weights(folder, base), card]
         check_leaks(files, folder)
         if getattr(self, "hub_model_id", None) is None:
@@ -143,7 +145,7 @@ def without_token(args: TrainingArguments) -> Iterator[None]:
         args.hub_token = token
 
 
-def card_with_base(text: str, base: str | None, adapter: bool) -> bytes:
+def card_with_base(text: str, base: str | None, adapter: bool, tags: Sequence[str] = ()) -> bytes:
     """A card that a library has written, with the base's name instead of a path, and what the Hub needs to know."""
     from huggingface_hub import ModelCard
 
@@ -157,5 +159,5 @@ def card_with_base(text: str, base: str | None, adapter: bool) -> bytes:
         card.data.base_model = None
     card.data.library_name = "peft" if adapter else "transformers"
     card.data.pipeline_tag = "text-generation"
-    card.data.tags = sorted({*(card.data.tags or []), "semantic-trainer"} - {f"base_model:adapter:{found}"})
+    card.data.tags = sorted({*(card.data.tags or []), *tags, "semantic-trainer"} - {f"base_model:adapter:{found}"})
     return re.sub(r"\n{3,}", "\n\n", str(card)).encode()

@@ -1,0 +1,223 @@
+"""A Hub in one process, on a loopback port: repositories that are pushed to in commits, and faults on demand."""
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+import huggingface_hub
+import pytest
+
+TOKEN = "hf_" + "pUsHeR0123456789" * 2
+
+
+@dataclass
+class Fault:
+    """What a request gets instead of its answer, the next `times` times.
+
+    Attributes:
+        status: `None` cuts the connection in the middle of what is sent.
+    """
+
+    method: str
+    part: str
+    status: int | None
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Hub(ThreadingHTTPServer):
+    """The server's state.
+
+    Attributes:
+        repos: repository -> revision -> path -> content.
+        blobs: large files by sha256, whether or not a commit names them.
+        asked: method and path of every request; `received` what was sent with them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), HubHandler)
+        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.private: set[str] = set()
+        self.blobs: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.received: list[bytes] = []
+        self.faults: list[Fault] = []
+        self.token = TOKEN
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def fault(self, method: str, path: str) -> Fault | None:
+        """The next fault for a request, used up."""
+        for fault in self.faults:
+            if fault.method == method and fault.part in path:
+                fault.times -= 1
+                self.faults = [f for f in self.faults if f.times > 0]
+                return fault
+        return None
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    """The endpoints that `huggingface_hub` pushes to and pulls from. Writing needs the token."""
+
+    server: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: object) -> None:
+        """Nothing on stderr."""
+
+    def reply(self, status: int, body: object = b"", **headers: str) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        kind = {} if isinstance(body, bytes) else {"Content_Type": "application/json"}
+        for name, value in {**kind, **headers, "Content_Length": str(len(data))}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def handle_request(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.server.asked.append(f"{self.command} {path}")
+        fault = self.server.fault(self.command, path)
+        if fault and fault.status is None:
+            self.rfile.read(min(1000, int(self.headers.get("Content-Length") or 0)))
+            self.close_connection = True
+            self.connection.close()
+            return
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.received.append(body)
+        if fault:
+            return self.reply(fault.status, {"error": "no"}, **fault.headers)
+        if self.command in ("POST", "PUT") and self.headers.get("Authorization") != f"Bearer {self.server.token}":
+            if not path.startswith("/upload/"):  # which the Hub signs instead
+                return self.reply(401, {"error": "Invalid credentials"}, X_Error_Message="Invalid credentials")
+        self.answer(path, body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = handle_request
+
+    def answer(self, path: str, body: bytes) -> None:
+        hub = self.server
+        if path == "/api/whoami-v2":
+            return self.reply(200, {"name": "org", "type": "user", "orgs": [], "auth": {}})
+        if path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked.get('organization') or 'org'}/{asked['name']}"
+            there = name in hub.repos
+            hub.repos.setdefault(name, {"main": {}})
+            private = asked.get("private") or asked.get("visibility") == "private"
+            hub.private |= {name} if private and not there else set()
+            return self.reply(409 if there else 200, {"url": f"{hub.url}/{name}"})
+        if path == "/api/validate-yaml":
+            return self.reply(200, {"errors": [], "warnings": []})
+        if path.endswith("/info/lfs/objects/batch"):
+            return self.reply(
+                200, {"transfer": "basic", "objects": [self.lfs(o) for o in json.loads(body)["objects"]]}
+            )
+        if path.startswith("/upload/"):
+            if hashlib.sha256(body).hexdigest() == path.rpartition("/")[2]:
+                hub.blobs[path.rpartition("/")[2]] = body
+                return self.reply(200)
+            return self.reply(400)
+        if path.startswith("/verify/"):
+            return self.reply(200 if json.loads(body)["oid"] in hub.blobs else 404, {})
+        name = next((n for n in hub.repos if path.startswith((f"/api/models/{n}", f"/{n}/"))), None)
+        if name is None:
+            return self.reply(404, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
+        return self.of_repo(name, path.partition(name)[2].strip("/"), body)
+
+    def lfs(self, asked: dict) -> dict:
+        oid, url = asked["oid"], self.server.url
+        actions = {"upload": {"href": f"{url}/upload/{oid}"}, "verify": {"href": f"{url}/verify/{oid}"}}
+        return {"oid": oid, "size": asked["size"]} | ({} if oid in self.server.blobs else {"actions": actions})
+
+    def of_repo(self, name: str, rest: str, body: bytes) -> None:
+        revisions = self.server.repos[name]
+        kind, _, rest = rest.partition("/")
+        if kind == "branch":
+            there = rest in revisions
+            revisions.setdefault(rest, dict(revisions["main"]))
+            return self.reply(409 if there else 200, {})
+        if kind == "preupload":
+            files = [
+                {
+                    **{"path": f["path"], "shouldIgnore": False, "oid": None},
+                    "uploadMode": "lfs" if f["path"].endswith((".safetensors", ".png", ".parquet")) else "regular",
+                }
+                for f in json.loads(body)["files"]
+            ]
+            return self.reply(200, {"files": files})
+        if kind == "commit":
+            return self.commit(name, rest, body)
+        revision, _, file = rest.partition("/")
+        files = revisions.get(revision or "main", next((r for r in revisions.values() if sha(r) == revision), None))
+        if files is None:
+            return self.reply(404, {"error": "no"}, X_Error_Code="RevisionNotFound")
+        if kind == "resolve":
+            if file not in files:
+                return self.reply(404, b"", X_Error_Code="EntryNotFound")
+            etag = f'"{hashlib.sha256(files[file]).hexdigest()}"'
+            return self.reply(200, files[file], ETag=etag, X_Repo_Commit=sha(files))
+        if kind == "tree":
+            found = [{"type": "file", "oid": sha(files), "size": len(c), "path": p} for p, c in files.items()]
+            return self.reply(200, found)
+        siblings = [{"rfilename": path} for path in files]
+        return self.reply(200, {"id": name, "sha": sha(files), "siblings": siblings, "tags": [], "private": False})
+
+    def commit(self, name: str, revision: str, body: bytes) -> None:
+        revisions = self.server.repos[name]
+        if revision not in revisions:
+            return self.reply(404, {"error": "no"}, X_Error_Code="RevisionNotFound")
+        files = dict(revisions[revision])
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "lfsFile":
+                if line["value"]["oid"] not in self.server.blobs:
+                    return self.reply(400, {"error": "LFS pointer to a file that is not there"})
+                files[line["value"]["path"]] = self.server.blobs[line["value"]["oid"]]
+        pull = "create_pr=1" in urlsplit(self.path).query
+        revisions["refs/pr/1" if pull else revision] = files
+        url = f"{self.server.url}/{name}/commit/{sha(files)}"
+        more = {"pullRequestUrl": f"{self.server.url}/{name}/discussions/1"} if pull else {}
+        self.reply(200, {"success": True, "commitOid": sha(files), "commitUrl": url, "hookOutput": "", **more})
+
+
+def sha(files: dict[str, bytes]) -> str:
+    """40 hex digits for a revision's content."""
+    digest = hashlib.sha1()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+    return digest.hexdigest()
+
+
+def use(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this process push to a Hub and pull from it; waiting before another try takes no time."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
+    template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", server.url)
+    monkeypatch.setenv("HF_TOKEN", server.token)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+
+@contextmanager
+def serve() -> Iterator[Hub]:
+    """A Hub without repositories."""
+    server = Hub()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,92 @@
+"""trainer.push_to_hub(): an adapter, its card and its tokenizer; no arguments, no optimizer, no token."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+from huggingface_hub import ModelCard
+from peft import LoraConfig, get_peft_model
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from semantic_trainer import SemanticTrainingArguments, SemanticWeightedTrainer
+from semantic_trainer.hub.scan import LeakError
+
+from ..hub.server import TOKEN, Hub, serve, use
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serve() as server:
+        use(server, monkeypatch)
+        yield server
+
+
+@pytest.fixture
+def facts() -> Dataset:
+    rows = [{"prompt": f"Q{i}?", "target": "Rome", "distance": 0.5} for i in range(4)]
+    return Dataset.from_list(rows)
+
+
+def build(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, out: Path, **more: object
+) -> SemanticWeightedTrainer:
+    model = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    model.peft_config["default"].base_model_name_or_path = "org/base"
+    args = SemanticTrainingArguments(
+        str(out), max_steps=2, save_steps=1, prompt_format="question_answer", report_to="none", use_cpu=True,
+        hub_token=TOKEN, **more,
+    )  # fmt: skip
+    return SemanticWeightedTrainer(model, args, train_dataset=facts, processing_class=tokenizer)
+
+
+def test_what_goes_out(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path
+) -> None:
+    trainer = build(model, tokenizer, facts, tmp_path / "out")
+    trainer.train()
+    trainer.push_to_hub()
+    pushed = hub.repos["org/out"]["main"]
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "tokenizer.json"} <= set(pushed)
+    assert not [name for name in pushed if re.search(r"\.(bin|pt|pth)$|checkpoint|trainer_state|optimizer", name)]
+    card = ModelCard(pushed["README.md"].decode())
+    assert (card.data.base_model, card.data.library_name) == ("org/base", "peft")
+    assert "semantic-trainer" in card.data.tags
+    assert json.loads(pushed["adapter_config.json"])["base_model_name_or_path"] == "org/base"
+    for data in pushed.values():
+        assert str(tmp_path).encode() not in data
+    pickles = list((tmp_path / "out").rglob("training_args.bin"))
+    assert pickles  # the parent's, on disk, without the token
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+    assert trainer.args.hub_token == TOKEN
+
+
+def test_pushing_while_training(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path
+) -> None:
+    more = {"push_to_hub": True, "hub_strategy": "checkpoint", "hub_always_push": True, "hub_model_id": "org/live"}
+    trainer = build(model, tokenizer, facts, tmp_path / "out", **more)
+    trainer.train()
+    trainer.push_to_hub(blocking=True)
+    commits = [asked for asked in hub.asked if "/commit/" in asked]
+    assert len(commits) == 3  # two checkpoints and the end
+    pushed = hub.repos["org/live"]["main"]
+    assert "adapter_model.safetensors" in pushed
+    assert not [name for name in pushed if "checkpoint" in name or name.endswith((".bin", ".pt", ".pth"))]
+
+
+def test_a_local_base_and_a_secret_are_refused(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path
+) -> None:
+    trainer = build(model, tokenizer, facts, tmp_path / "out")
+    config = trainer.model.peft_config["default"]
+    config.base_model_name_or_path = str(tmp_path)
+    with pytest.raises(ValueError, match="which nobody else has. Say what the Hub calls it"):
+        trainer.push_to_hub()
+    config.base_model_name_or_path = "org/base"
+    with pytest.raises(LeakError, match="README.md was not published"):
+        trainer.push_to_hub(tags=[TOKEN])
+    assert hub.repos == {}
