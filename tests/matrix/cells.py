@@ -16,6 +16,7 @@ from .slow_loop import GAMMA, SHOT
 
 ARCHITECTURES = (*EXACT, "Bloom")
 PADDED_ONLY = ("Bloom",)  # takes no position_ids: `shared_prefix` falls back to `padded`
+OPTIONS = {"adalora": {"tinit": 1}}  # prunes from step 2 to the last, so that the checkpoint is in the midst of it
 BATCHINGS = ("padded", "shared_prefix")
 STEPS, SAVED_STEP, FACTS_A_STEP = 4, 3, 8
 
@@ -69,7 +70,7 @@ def base(architecture: str) -> torch.nn.Module:
 def tuned(method: str, architecture: str) -> torch.nn.Module:
     """The base under a fresh adapter that is off its starting point, so that every weight has a gradient."""
     model = base(architecture)
-    config = method_config(model, method)
+    config = method_config(model, method, **OPTIONS.get(method, {}))
     if config is None:
         return model
     torch.manual_seed(1)
