@@ -198,9 +198,10 @@ def with_known_labels(
 
 
 def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:
-    """The facts with the weights of the weighted arm."""
-    gamma = 1.0 if args.gamma is None else args.gamma
-    return add_weights(facts, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)
+    """The facts with the weights of the weighted arm; of self-paced ones, which change with each step, the last: 1."""
+    gamma, weighting = 1.0 if args.gamma is None else args.gamma, args.weighting
+    weighting = "none" if weighting == "self_paced" else weighting
+    return add_weights(facts, gamma, weighting, args.known_lambda, args.clip_distance, args.seed)
 
 
 def replace_arm(

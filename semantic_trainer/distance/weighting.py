@@ -9,7 +9,7 @@ from ..facts.cutting import strict
 from ..facts.messages import show_rows, suggest
 from ..facts.schema import replace_columns, require_columns, require_dataset
 
-WEIGHTINGS = ("paper", "constant", "shuffled", "inverse", "none", "column")
+WEIGHTINGS = ("paper", "constant", "shuffled", "inverse", "self_paced", "none", "column")
 Weighting = str | Callable[[np.ndarray], np.ndarray]
 
 
@@ -112,6 +112,8 @@ def compute_weights(
         )
     if weighting == "column":
         raise ValueError('`weighting="column"` reads a column `weight` that is there already; nothing to compute.')
+    if weighting == "self_paced":
+        raise ValueError('`weighting="self_paced"` follows from the losses while training: the trainer computes it.')
     if weighting == "none" or len(distance) == 0:
         return np.ones(len(distance))
     lam = semantic_lambda(distance, clip)

@@ -23,8 +23,12 @@ def weighted_nll_sum(
         >>> weighted_nll_sum(torch.zeros(2, 2), targets, examples, torch.tensor([2.0]))
         tensor(2.7726)
     """
-    nll = F.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")  # (n,)
-    return weighted_sum(nll, examples, weights)
+    return weighted_sum(stock_token_nll(logits, targets), examples, weights)
+
+
+def stock_token_nll(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """(n,) losses in nats of n targets, from (n, V) logits, as transformers computes them."""
+    return F.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")
 
 
 def weighted_sum(nll: torch.Tensor, examples: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -152,6 +152,9 @@ class Preparation:
                     "choose another weighting."
                 )
             check_numbers(dataset["weight"][:], "weight")
+        elif args.weighting == "self_paced":
+            self.weighted = True
+            return replace_columns(dataset, {"weight": np.arange(len(dataset), dtype=float)})  # its rows' numbers
         elif args.gamma == 0.0 and args.weighting != "none":
             return dataset
         elif args.weighting == "none":

@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
@@ -18,12 +19,14 @@ from ..batching.positions import (
 from ..batching.probe import exact_in_blocks
 from ..batching.shared_prefix import model_inputs
 from ..batching.token_nll import token_nll
+from ..distribution import gather, is_first, world
 from ..facts.prompts import PromptFormat
 from ..tuners.fused_lora import fused_lora
 from .checks import check_processes, check_trainable
 from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import without_swaps
-from .losses import weighted_nll_sum, weighted_sum
+from .losses import stock_token_nll, weighted_sum
+from .pacing import Pacing, mean_losses
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .publishing import PublishedSafely
 from .training_args import SemanticTrainingArguments
@@ -109,6 +112,7 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
             warn_about_lost_losses(self.model)
         warn_about_half_precision(self.model, args)
         self._plain_head: bool | None = None  # not tried yet
+        self.pacing = self._paced() if self.weighted and args.weighting == "self_paced" else None
 
     def _inner_training_loop(self, *args: object, **kwargs: object) -> object:
         """As the parent; where rows share a prefix, with kernels of this project's own that compute the same."""
@@ -116,6 +120,44 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
         blocks = own and self.args.block_attention and exact_in_blocks(self.model)
         with fused_lora(self.model, own and self.args.fused_lora), blockwise(self.model, blocks):
             return super()._inner_training_loop(*args, **kwargs)
+
+    def _paced(self) -> Pacing:
+        """Self-paced weights, which follow training as one of its callbacks."""
+        args = self.args
+        if args.gamma is not None:
+            logger.warning(
+                "`gamma` has no part in self-paced weights; `pacing_temperature` says how far they go apart"
+            )
+        pacing = Pacing(len(self.train_dataset), args.pacing_temperature, args.pacing_annealing, self._row_losses)
+        self.add_callback(pacing)
+        return pacing
+
+    @torch.no_grad()
+    def _row_losses(self) -> np.ndarray:
+        """(N,) mean losses of the target tokens of every training row: one pass, shared by the processes."""
+        rows, (rank, processes) = self.train_dataset, world()
+        rows = self._remove_unused_columns(rows) if self.args.remove_unused_columns else rows
+        size, training, model = self.args.answer_batch_size, self.model.training, self.model.eval()
+        losses = np.zeros(len(rows))
+        for start in range(rank * size, len(rows), processes * size):
+            numbers = range(start, min(start + size, len(rows)))
+            inputs = self._prepare_inputs(self.data_collator([rows[i] for i in numbers]))
+            inputs.pop(WEIGHT)
+            nll, examples, _, _ = self._token_losses(model, inputs)
+            losses[start : numbers.stop] = mean_losses(nll, examples, len(numbers))[0]
+        model.train(training)
+        return sum(gather([losses]))
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As the parent; a checkpoint of self-paced training also holds the losses it goes on with."""
+        super().save_model(output_dir, _internal_call)
+        if _internal_call and output_dir and self.pacing is not None:
+            self.pacing.save(output_dir, self.args.should_save)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.pacing is not None:
+            self.pacing.load(resume_from_checkpoint, is_first())
 
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
@@ -148,6 +190,24 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
                 "the batch has no `weight`: something removed the column between dataset and loss. Return it from "
                 "get_train_dataloader, or leave the trainer's own data_collator in place."
             )
+        nll, examples, keep, outputs = self._token_losses(model, inputs, return_outputs)
+        if self.pacing is not None:  # the column has row numbers
+            rows, weights = weights, self.pacing.of(weights)
+            self.pacing.observe(rows, nll, examples)
+        loss = self._scale(weighted_sum(nll, examples, weights), keep, num_items_in_batch)
+        # PEFT adds AdaLoRA's penalty to a loss of the model's own, which is not asked for here.
+        loss = self.penalized(loss, num_items_in_batch)
+        return (loss, outputs) if return_outputs else loss
+
+    def _token_losses(
+        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], with_outputs: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, object]:
+        """(n,) losses of a batch's target tokens, in nats; (n,) which example each is of; where they are predicted.
+
+        Args:
+            with_outputs: also what the model returned; every position's logits are made then.
+        """
+        outputs = None
         labels, shifted, segments = (inputs.pop(name, None) for name in ("labels", "shift_labels", "segment_ids"))
         if segments is None:
             keep = predicting_positions(labels)
@@ -156,22 +216,17 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
             inputs = in_blocks(model_inputs({**inputs, "segment_ids": segments}, self.unwrapped), segments)
             keep = shifted != IGNORED
             targets, examples = shifted[keep], segments[keep] - 1
-        if return_outputs or not self._in_chunks(len(targets)):
-            outputs = model(**forward_inputs(self.unwrapped, inputs, None if return_outputs else keep))
+        if with_outputs or not self._in_chunks(len(targets)):
+            outputs = model(**forward_inputs(self.unwrapped, inputs, None if with_outputs else keep))
             logits = outputs.logits
             if logits.ndim == 3:
                 logits = logits[:, -keep.shape[1] :][keep]  # prompt tuning puts virtual tokens in front
-            if segments is None:  # as the parent computes it, bit for bit
-                total = weighted_nll_sum(logits, targets, examples, weights)
-            else:
-                total = weighted_sum(token_nll(logits, targets), examples, weights)
+            # Padded rows as the parent computes them, bit for bit
+            nll = stock_token_nll(logits, targets) if segments is None else token_nll(logits, targets)
         else:
             with chunked_head(output_head(self.unwrapped), targets):
                 nll = model(**forward_inputs(self.unwrapped, inputs, keep)).logits[:, 0]
-            total = weighted_sum(nll, examples, weights)
-        # PEFT adds AdaLoRA's penalty to a loss of the model's own, which is not asked for here.
-        loss = self.penalized(self._scale(total, keep, num_items_in_batch), num_items_in_batch)
-        return (loss, outputs) if return_outputs else loss
+        return nll, examples, keep, outputs
 
     def _in_chunks(self, positions: int) -> bool:
         """Whether so many positions' logits are too large to be there at once, and can be made chunk by chunk."""

@@ -11,6 +11,7 @@ from ..distribution import without_accelerator, world_size
 from ..facts.messages import suggest
 from ..facts.prompts import KINDS, parse_shots
 
+ANNEALINGS = ("linear", "none")  # of self-paced weights
 BATCHINGS = ("shared_prefix", "padded")
 
 
@@ -32,8 +33,15 @@ class WeightingArguments:
         default="paper",
         metadata={
             "help": "How a distance becomes a weight: paper, none (all ones), a control (constant, shuffled, "
-            "inverse), or column (read the dataset's own column `weight`)."
+            "inverse), self_paced (by each fact's own loss, with pacing_temperature and pacing_annealing), or column "
+            "(read the dataset's own column `weight`)."
         },
+    )
+    pacing_temperature: float = field(
+        default=1.0, metadata={"help": "Of self_paced: weights are as exp(-loss / temperature), in nats a token."}
+    )
+    pacing_annealing: str = field(
+        default="linear", metadata={"help": "Of self_paced: linear to equal weights in the last step, or none."}
     )
     known_lambda: float = field(
         default=1.0, metadata={"help": "Lambda of facts the base model knows already: 1.0 (the formula) or 0.0."}
@@ -57,8 +65,11 @@ class WeightingArguments:
         if self.gamma is not None:
             self.gamma = check_gamma(self.gamma)
         check_choice("weighting", self.weighting, WEIGHTINGS)
+        check_choice("pacing_annealing", self.pacing_annealing, ANNEALINGS)
         if self.weighting == "column" and self.gamma is not None:
             raise ValueError('`gamma` has no effect with weighting="column": the weights are given. Leave gamma out.')
+        if not (math.isfinite(self.pacing_temperature) and self.pacing_temperature > 0):
+            raise ValueError(f"`pacing_temperature` must be finite and above 0, but is {self.pacing_temperature!r}")
         if self.max_new_tokens < 1 or self.answer_batch_size < 1:
             raise ValueError("`max_new_tokens` and `answer_batch_size` must be at least 1")
         if self.known_lambda < 0:
