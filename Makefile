@@ -13,7 +13,7 @@ BENCH := $(if $(QUICK),runs/bench,results)
 BENCH_PAGE := $(if $(QUICK),runs/bench/benchmarks.md,docs/benchmarks.md)
 BENCH_FLAGS := $(if $(QUICK),--quick) --output $(BENCH)/bench.json
 
-.PHONY: help setup demo test test-floor test-slow quality facts docs-sample bench bench-scaling clean
+.PHONY: help setup demo test test-floor test-slow quality facts docs-sample cards bench bench-scaling clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ facts: $(STAMP)  ## build the built-in fact sets again
 
 docs-sample: $(STAMP)  ## print 30 built-in facts at random into docs/builtin_facts.md
 	$(BIN)/python docs/sample_facts.py
+
+cards: $(STAMP)  ## render model_cards/ again from the summaries in results/cards
+	$(BIN)/python model_cards/render.py
 
 bench: $(STAMP)  ## compare speed and memory with the usual tools; with QUICK=1 in 5 minutes, into runs/bench
 	@mkdir -p $(BENCH)

@@ -147,7 +147,7 @@ def ran_on(summary: RunSummary) -> dict[str, str]:
     versions = {"Python": found.get("python"), **(found.get("versions") or {})}
     parts = [
         machine.get("accelerator") or machine.get("processor"),
-        f"{machine.get('threads')} threads" if machine else None,
+        machine.get("threads") and f"threads: {machine['threads']}",
     ]
     where = ", ".join(as_text(part) for part in parts if part)
     return {
