@@ -122,6 +122,17 @@ def test_a_launched_run_goes_on_after_a_kill(seed: int, start: Callable, tmp_pat
     assert files(killed) == files(unbroken)
 
 
+@pytest.mark.slow
+def test_fewer_facts_than_processes_are_refused_before_anything_is_written(
+    start: Callable, inputs: Path, tmp_path: Path
+) -> None:
+    one = tmp_path / "one.jsonl"
+    one.write_text((inputs / "facts.jsonl").read_text().partition("\n")[0])
+    assert start("few", 2, "--facts", str(one)).wait(SECONDS) != 0
+    assert "`facts` has 1 row for 2 processes" in (tmp_path / "few.txt").read_text()
+    assert not (tmp_path / "few").exists()
+
+
 def test_another_number_of_processes_is_another_run(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir(parents=True)
     (tmp_path / "run_config.json").write_text('{"processes": 2}')

@@ -162,3 +162,13 @@ def test_an_adapter_loaded_for_use_is_not_trained(
     with pytest.raises(ValueError, match="nothing to train.*put an adapter on it"):
         SemanticWeightedTrainer(frozen, train_dataset=data)
     SemanticWeightedTrainer(frozen, eval_dataset=data)
+
+
+def test_every_architectures_adapters_are_taken_and_are_no_others(
+    architectures: tuple[str, ...], save: Callable, tiny: Callable
+) -> None:
+    for method in ADAPTERS:
+        for architecture in architectures:
+            check_saved_adapter(save(method, architecture), tiny(architecture).config)
+    with pytest.raises(ValueError, match="does not fit this base model"):
+        check_saved_adapter(save("houlsby", "gpt2"), tiny("bloom"))
