@@ -12,7 +12,7 @@ from transformers.utils.hub import PushInProgress
 
 from ..hub.plan import ADAPTER, MODEL, Upload, select, with_base
 from ..hub.scan import check_leaks
-from ..hub.upload import commit
+from ..hub.upload import commit, explained
 from ..models import hub_name
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class PublishedSafely:
         files = [*self._weights(folder, base), card]
         check_leaks(files, folder)
         if getattr(self, "hub_model_id", None) is None:
-            self.init_hf_repo(token=token, private=private)
+            with explained(repo_id):
+                self.init_hf_repo(token=token, private=private)
         if getattr(self, "push_in_progress", None) is not None:
             self._finish_current_push()
         return commit(

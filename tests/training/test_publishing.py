@@ -11,10 +11,16 @@ from huggingface_hub import ModelCard
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from semantic_trainer import SemanticTrainingArguments, SemanticWeightedTrainer
+from semantic_trainer import (
+    SemanticSFTConfig,
+    SemanticTrainingArguments,
+    SemanticWeightedSFTTrainer,
+    SemanticWeightedTrainer,
+)
 from semantic_trainer.hub.scan import LeakError
+from semantic_trainer.hub.upload import HubError
 
-from ..hub.server import TOKEN, Hub, serve, use
+from ..hub.server import TOKEN, Fault, Hub, serve, use
 
 
 @pytest.fixture
@@ -62,6 +68,38 @@ def test_what_goes_out(
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
     assert trainer.args.hub_token == TOKEN
+
+
+def test_trl_goes_out_alike(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path
+) -> None:
+    rows = facts.rename_columns({"target": "completion"})
+    args = SemanticSFTConfig(
+        str(tmp_path / "out"), max_steps=1, save_steps=1, report_to="none", use_cpu=True, bf16=False, hub_token=TOKEN
+    )
+    config = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    trainer = SemanticWeightedSFTTrainer(model, args, None, rows, processing_class=tokenizer, peft_config=config)
+    trainer.train()
+    trainer.model.peft_config["default"].base_model_name_or_path = "org/base"
+    trainer.push_to_hub(tags="mine")
+    pushed = hub.repos["org/out"]["main"]
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md", "tokenizer.json"} <= set(pushed)
+    assert not [name for name in pushed if name.endswith((".bin", ".pt", ".pth"))]
+    card = ModelCard(pushed["README.md"].decode())
+    assert (card.data.base_model, card.data.library_name) == ("org/base", "peft")
+    assert {"semantic-trainer", "mine", "trl"} <= set(card.data.tags)
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+
+
+def test_a_refusal_is_one_sentence(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path
+) -> None:
+    trainer = build(model, tokenizer, facts, tmp_path / "out")
+    hub.faults = [Fault("POST", "/repos/create", 403, 9)]
+    with pytest.raises(HubError, match=r"your token may not write to '(org/)?out' \(403\)"):
+        trainer.push_to_hub()
+    assert hub.repos == {}
 
 
 def test_pushing_while_training(
