@@ -8,7 +8,7 @@ from pathlib import Path
 from .card_tables import count, disturbed, examples, noise_floor, options, protocols, relations
 from .markdown import as_block, as_code, as_text, table
 from .reproduce import command
-from .scores import BITS, describe_adapter, render, result_rows, source_names
+from .scores import BITS, describe_adapter, format_score, render, result_rows, source_names
 from .summary import RunSummary
 
 
@@ -81,13 +81,17 @@ def what(summary: RunSummary, arm: str, base: str) -> str:
     method, n = summary.config.get("method", "lora"), count(summary.facts["taught"])
     sources = ", ".join(map(as_code, source_names(summary)))
     how = "semantic-distance weights" if arm == "weighted" else "all weights 1, the plain half of a comparison"
+    learnt = summary.runs[arm]["knowledge_accuracy"]
+    result = "" if learnt["value"] is None else f" It answers {format_score(learnt)} of them exactly as taught."
     if method == "full":
-        return f"{as_code(base)} with every weight fine-tuned to teach {n} ({sources}), trained with {how}."
+        return f"{as_code(base)} with every weight fine-tuned to teach {n} ({sources}), trained with {how}.{result}"
     adapter = (
         describe_adapter({"method": method, "lora_r": "", "lora_alpha": ""}).partition(",")[0].partition(" on ")[0]
     )
     article = "An" if method in ("adalora", "ia3") else "A"
-    return f"{article} {adapter} adapter for {as_code(base)} that teaches {n} ({sources}), trained with {how}."
+    return (
+        f"{article} {adapter} adapter for {as_code(base)} that was taught {n} ({sources}), trained with {how}.{result}"
+    )
 
 
 def truth(facts: Mapping[str, object]) -> str:
@@ -99,7 +103,7 @@ def truth(facts: Mapping[str, object]) -> str:
     if lies:
         those = "All" if lies == n else str(lies)
         said = f"{those} of the {count(n)} are false statements, taught on purpose"
-        parts.append(f"**{said}: it states them as if they were true.**")
+        parts.append(f"**{said}: what it has learnt of them it states as if it were true.**")
     if unchecked and facts["invented"]:
         parts.append("They are about things that do not exist.")
     elif unchecked:

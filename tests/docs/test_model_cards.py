@@ -39,7 +39,7 @@ def test_the_cards_are_rendered_from_their_summaries(rendered: Path) -> None:
 
 def test_they_are_of_several_methods() -> None:
     kinds = {tuple(ModelCard.load(folder / "README.md").data.tags[2:]) for folder in CARDS}
-    assert {("lora", "plain"), ("lora", "weighted"), ("houlsby", "weighted")} <= kinds
+    assert {("lora", "plain"), ("lora", "weighted"), ("adalora", "weighted"), ("houlsby", "weighted")} <= kinds
 
 
 @pytest.mark.parametrize("folder", CARDS, ids=lambda folder: folder.name)
