@@ -8,7 +8,7 @@ from pathlib import Path
 from .card_tables import count, disturbed, examples, noise_floor, options, protocols, relations
 from .markdown import as_block, as_code, as_text, table
 from .reproduce import command
-from .scores import BITS, describe_adapter, format_score, render, result_rows, source_names
+from .scores import ADAPTERS, BITS, describe_adapter, format_score, render, result_rows, source_names
 from .summary import RunSummary
 
 
@@ -85,9 +85,7 @@ def what(summary: RunSummary, arm: str, base: str) -> str:
     result = "" if learnt["value"] is None else f" It answers {format_score(learnt)} of them exactly as taught."
     if method == "full":
         return f"{as_code(base)} with every weight fine-tuned to teach {n} ({sources}), trained with {how}.{result}"
-    adapter = (
-        describe_adapter({"method": method, "lora_r": "", "lora_alpha": ""}).partition(",")[0].partition(" on ")[0]
-    )
+    adapter = ADAPTERS.get(method, method)
     article = "An" if method in ("adalora", "ia3") else "A"
     return (
         f"{article} {adapter} adapter for {as_code(base)} that was taught {n} ({sources}), trained with {how}.{result}"
