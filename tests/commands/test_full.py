@@ -62,7 +62,7 @@ def test_a_run_that_tunes_every_weight(
     card = (out / "README.md").read_text()
     assert "with every weight fine-tuned to teach 12 facts" in card
     assert "library_name: transformers" in card
-    assert "peft" not in card.replace("peft_", "").lower().split("## use")[1]
+    assert "peft" not in card.lower().split("## use")[1].split("\n## ")[0]  # the versions below name it
     assert "every weight is tuned" in (out / "report.html").read_text()
     assert not list(out.rglob("*.tmp"))
     assert not (out / "checkpoints").exists()
