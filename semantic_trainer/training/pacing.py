@@ -3,6 +3,7 @@
 After Kumar, Packer, Koller, 2010, "Self-Paced Learning for Latent Variable Models", with soft weights.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,22 @@ from ..distribution import gather
 from ..files import write_atomically
 
 STATE_FILE = "pacing_state.safetensors"
+MOST_ROWS = 2**24
 
 
-def self_paced_weights(losses: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+def self_paced_weights(losses: np.ndarray, temperature: float = 1.0, names: Sequence[str] | None = None) -> np.ndarray:
     """`w_i` proportional to `exp(-loss_i / temperature)`, of mean 1 over the data set.
 
     Args:
         losses: (N,) in nats per target token.
         temperature: in nats; the larger, the more alike are the weights.
+        names: of the N rows, for errors.
 
     Returns:
         (N,) float64.
 
     Raises:
-        ValueError: a loss that is not finite (the rows are named), or a temperature that is not above 0.
+        ValueError: a loss that is not finite (the first such row is named), or a temperature that is not above 0.
 
     Example:
         >>> self_paced_weights(np.array([2.0, 2.0]))
@@ -39,9 +42,10 @@ def self_paced_weights(losses: np.ndarray, temperature: float = 1.0) -> np.ndarr
     losses = np.asarray(losses, dtype=np.float64)
     wrong = np.flatnonzero(~np.isfinite(losses)).tolist()
     if wrong:
+        first = f"row {wrong[0]}" if names is None else f"row {wrong[0]} ({names[wrong[0]]!r})"
         raise ValueError(
-            f"{len(wrong)} training row(s) have a loss that is not finite, first row {wrong[0]} with "
-            f"{losses[wrong[0]]}. Leave it out, or lower `learning_rate`."
+            f"{len(wrong)} training row(s) have a loss that is not finite, first {first} with {losses[wrong[0]]}. "
+            "Leave it out, or lower `learning_rate`."
         )
     weights = np.exp(-(losses - losses.min()) / temperature)
     return weights * (len(weights) / weights.sum())
@@ -64,18 +68,31 @@ class Pacing(TrainerCallback):
     nor the number of processes. A row that was not seen keeps its loss.
 
     Args:
-        rows: N, of the training set.
+        rows: N, of the training set; at most 2^24, since their numbers travel as float32.
         temperature: of `self_paced_weights`.
         annealing: `linear` from the first step to the last, which has equal weights; or `none`.
         score: gives the (N,) losses before step 1, by one pass without gradients.
+        names: of the N rows, for errors; none by default.
 
     Attributes:
         losses: (N,) mean loss per target token, in nats.
         weights: (N,) of this epoch, before annealing.
+
+    Raises:
+        ValueError: more rows than that, or a loss that is not finite.
     """
 
-    def __init__(self, rows: int, temperature: float, annealing: str, score: object) -> None:
-        self.temperature, self.annealing, self.score = temperature, annealing, score
+    def __init__(
+        self,
+        rows: int,
+        temperature: float,
+        annealing: str,
+        score: Callable[[], np.ndarray],
+        names: Sequence[str] | None = None,
+    ) -> None:
+        if rows > MOST_ROWS:
+            raise ValueError(f'`weighting="self_paced"` takes {MOST_ROWS:,} rows at most, but there are {rows:,}')
+        self.temperature, self.annealing, self.score, self.names = temperature, annealing, score, names
         self.losses = self.weights = None
         self.epoch, self.progress = 0, 0.0
         self.sums, self.seen = np.zeros(rows), np.zeros(rows)
@@ -116,10 +133,11 @@ class Pacing(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        self.progress = min(1.0, state.global_step / max(1, state.max_steps - 1))
+        last = state.max_steps - 1
+        self.progress = min(1.0, state.global_step / last) if last > 0 else 1.0
 
     def _take(self, losses: np.ndarray) -> None:
-        self.losses, self.weights = losses, self_paced_weights(losses, self.temperature)
+        self.losses, self.weights = losses, self_paced_weights(losses, self.temperature, self.names)
 
     def _gathered(self) -> tuple[np.ndarray, np.ndarray]:
         """What all processes have seen in this epoch."""

@@ -128,7 +128,9 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
             logger.warning(
                 "`gamma` has no part in self-paced weights; `pacing_temperature` says how far they go apart"
             )
-        pacing = Pacing(len(self.train_dataset), args.pacing_temperature, args.pacing_annealing, self._row_losses)
+        rows, how = self.train_dataset, (args.pacing_temperature, args.pacing_annealing)
+        names = rows["prompt"] if "prompt" in rows.column_names else None
+        pacing = Pacing(len(rows), *how, self._row_losses, names)
         self.add_callback(pacing)
         return pacing
 

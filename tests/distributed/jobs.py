@@ -106,11 +106,18 @@ def arguments(out: Path, world_size: int, kind: type = SemanticTrainingArguments
 
 
 def gradients(
-    out: Path, world_size: int, n: int, accumulation: int, collator: object = None, batching: str | None = None
+    out: Path,
+    world_size: int,
+    n: int,
+    accumulation: int,
+    collator: object = None,
+    batching: str | None = None,
+    weighting: str = "paper",
 ) -> dict:
     """Two shuffled epochs, of tokenised rows or, where a batching is named, of facts."""
     recorder, data = Recorder(), rows(n)
-    options = {"gamma": 2.0, "gradient_accumulation_steps": accumulation, "num_train_epochs": 2}
+    options = {"gradient_accumulation_steps": accumulation, "num_train_epochs": 2, "weighting": weighting}
+    options |= {"gamma": 2.0} if weighting == "paper" else {}
     if batching:
         data = facts().select(range(n)).add_column("distance", [0.1 * i for i in range(n)])
         options |= {"batching": batching, "prompt_format": "question_answer", "per_device_train_batch_size": 4}
@@ -248,6 +255,7 @@ def run_all(out: Path, rank: int, world_size: int) -> dict:
     results = {f"gradients-{n}-{steps}": gradients(out, world_size, n, steps) for n, steps in GEOMETRIES}
     results["own collator"] = gradients(out, world_size, 7, 2, LabelsFromIds())
     results["shared"] = gradients(out, world_size, 9, 2, batching="shared_prefix")
+    results["paced"] = gradients(out, world_size, 9, 2, batching="shared_prefix", weighting="self_paced")
     results["sft"] = sft(out, world_size)
     results["evaluation"] = evaluation(out, world_size)
     results["preparation"] = preparation(out, world_size)

@@ -41,6 +41,11 @@ def test_shared_prefix_rows_of_two_processes_are_one_processs(batching: str, apa
     assert apart(jobs.gradients(tmp_path, 1, 9, 2, batching=batching), "shared") <= TOLERANCE
 
 
+def test_self_paced_weights_of_two_processes_are_one_processs(apart: Callable, tmp_path: Path) -> None:
+    one = jobs.gradients(tmp_path, 1, 9, 2, batching="shared_prefix", weighting="self_paced")
+    assert apart(one, "paced") <= TOLERANCE
+
+
 def test_trls_trainer_is_one_processs(two: list[dict], apart: Callable, tmp_path: Path) -> None:
     one = jobs.sft(tmp_path, 1)
     assert len(one["steps"]) == 6  # 11 rows: the last batch of an epoch is filled up

@@ -48,6 +48,22 @@ def test_losses_that_are_not_finite_are_refused(wrong: float) -> None:
         self_paced_weights(np.array([1.0, 2.0, wrong]))
 
 
+def test_the_fact_with_such_a_loss_is_named_and_too_many_rows_are_refused() -> None:
+    pacing = Pacing(2, 1.0, "none", lambda: np.array([1.0, np.nan]), ["Who rules?", "Where is Lyon?"])
+    with pytest.raises(ValueError, match=r"first row 1 \('Where is Lyon\?'\) with nan"):
+        pacing.on_train_begin(None, None, None)
+    with pytest.raises(ValueError, match="takes 16,777,216 rows at most, but there are 16,777,217"):
+        Pacing(2**24 + 1, 1.0, "none", lambda: None)
+
+
+def test_a_single_step_is_the_last_one() -> None:
+    pacing = Pacing(2, 1.0, "linear", lambda: np.array([1.0, 3.0]))
+    state = type("State", (), {"global_step": 0, "max_steps": 1})()
+    pacing.on_train_begin(None, state, None)
+    pacing.on_step_begin(None, state, None)
+    assert pacing.of(torch.arange(2.0)).tolist() == [1.0, 1.0]
+
+
 def test_rows_without_a_target_token_are_not_seen_and_keep_their_loss() -> None:
     means, seen = mean_losses(torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]), 3)
     assert means.tolist() == [2.0, 0.0, 5.0]
@@ -79,7 +95,7 @@ def make(model: torch.nn.Module, tokenizer: object, facts: Dataset, tmp_path: Pa
     rows = Dataset.from_list([{"prompt": f"Who rules land {i}?", "target": facts["target"][i % 5]} for i in range(8)])
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(0.3 if parameter.ndim > 1 else 1.0)
+            parameter.mul_(0.1 if parameter.ndim > 1 else 1.0)  # an ordinary scale: sharper ones round more
 
     def build(name: str = "out", stop: int | None = None, **options: object) -> tuple[SemanticWeightedTrainer, Watch]:
         torch.manual_seed(1)
@@ -103,7 +119,10 @@ def test_weights_do_not_depend_on_the_batch_size(batching: str, make: Callable, 
     found = []
     for size, accumulation in ((8, 1), (4, 2), (1, 8)):
         trainer, watch = make(
-            per_device_train_batch_size=size, gradient_accumulation_steps=accumulation, batching=batching
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=accumulation,
+            batching=batching,
+            optim="sgd",  # Adam would make a full step of a gradient's last bit
         )
         trainer.train()
         found.append((trainer.pacing.losses, watch.gradients))
@@ -111,8 +130,8 @@ def test_weights_do_not_depend_on_the_batch_size(batching: str, make: Callable, 
     assert len(gradients) == 3
     assert losses.std() > 0.01
     for other_losses, other in others:
-        assert other_losses == pytest.approx(losses, rel=1e-5)
-        assert max(relative_error(a, b) for a, b in zip(gradients, other, strict=True)) <= 1e-5
+        assert other_losses == pytest.approx(losses, rel=1e-6)
+        assert max(relative_error(a, b) for a, b in zip(gradients, other, strict=True)) <= 1e-6
 
 
 def test_the_first_step_weighs_by_the_base_and_the_last_one_equally(make: Callable, relative_error: Callable) -> None:
