@@ -15,7 +15,7 @@ from semantic_trainer.batching.shared_prefix import (
     shared_prefix_mask,
     shared_prefix_rows,
 )
-from semantic_trainer.training.losses import weighted_nll_sum
+from semantic_trainer.training.losses import stock_token_nll, weighted_sum
 
 from ..architectures import EXACT, LATER, tiny
 
@@ -104,7 +104,7 @@ def test_losses_and_gradients_are_those_of_one_example_a_row(name: str, batch: t
     keep = rows.shift_labels != -100
     logits = model(**model_inputs(rows, model), logits_to_keep=keep).logits
     examples = rows.segment_ids[keep] - 1
-    together = weighted_nll_sum(logits, rows.shift_labels[keep], examples, torch.tensor(weights))
+    together = weighted_sum(stock_token_nll(logits, rows.shift_labels[keep]), examples, torch.tensor(weights))
     alone = one_by_one(model, ids, labels, weights)
     assert abs(together.item() - alone.item()) <= 1e-6 * abs(alone.item()) + 1e-6
     expected, found = gradients(model, alone), gradients(model, together)

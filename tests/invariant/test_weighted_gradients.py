@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from semantic_trainer.batching.positions import predicted_tokens, predicting_positions
 from semantic_trainer.training.data_collator import FactCollator
-from semantic_trainer.training.losses import weighted_nll_sum
+from semantic_trainer.training.losses import stock_token_nll, weighted_sum
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
 
 
@@ -100,7 +100,7 @@ def test_answer_only_logits_equal_full_logits(model: torch.nn.Module, rows: Call
     assert kept.shape == (int(keep.sum()), full.shape[-1])
     torch.testing.assert_close(kept, full[keep], rtol=0, atol=1e-6)
     targets, examples = predicted_tokens(labels, keep), keep.nonzero()[:, 0]
-    losses = [weighted_nll_sum(logits, targets, examples, weights) for logits in (full[keep], kept)]
+    losses = [weighted_sum(stock_token_nll(logits, targets), examples, weights) for logits in (full[keep], kept)]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
 
 

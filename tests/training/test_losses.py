@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from semantic_trainer.batching.positions import left_padded_positions, predicted_tokens, predicting_positions
-from semantic_trainer.training.losses import weighted_nll_sum
+from semantic_trainer.training.losses import stock_token_nll, weighted_sum
 
 LABELS = torch.tensor([[-100, -100, 3, 1, 0], [-100, 2, 2, -100, -100], [4, 1, -100, 0, -100]])
 WEIGHTS = torch.tensor([1.0, 2.5, 0.0])
@@ -24,7 +24,7 @@ def slow_reference(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Te
 def weighted(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """The loss of a padded batch with logits (B, T, V) at all positions."""
     keep = predicting_positions(labels)
-    return weighted_nll_sum(logits[keep], predicted_tokens(labels, keep), keep.nonzero()[:, 0], weights)
+    return weighted_sum(stock_token_nll(logits[keep], predicted_tokens(labels, keep)), keep.nonzero()[:, 0], weights)
 
 
 @pytest.fixture
