@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import huggingface_hub
 import pytest
+import transformers
 
 TOKEN = "hf_" + "pUsHeR0123456789" * 2
 
@@ -207,6 +208,8 @@ def use(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", server.url)
+    # transformers keeps a client of its own, with the endpoint of whoever has first asked for it
+    monkeypatch.setattr(transformers.utils.hub, "_hf_api", None, raising=False)
     monkeypatch.setenv("HF_TOKEN", server.token)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
