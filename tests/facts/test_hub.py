@@ -1,7 +1,6 @@
 """Datasets on the Hub as sources, loaded from a Hub on loopback by a process of its own."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import pytest
 from semantic_trainer import load_facts
 from semantic_trainer.facts.hub import parse_hub_source
 
-from .hub_server import serve
+from ..hub.server import environment, serve
 
 
 def lines(name: str) -> bytes:
@@ -66,12 +65,12 @@ print(json.dumps(found))
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, str, list[str]]:
     """What each case gave, the log, and the paths that the Hub was asked for."""
     home = tmp_path_factory.mktemp("home")
-    with serve(DATASETS) as server:
-        env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        env |= {"HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1"}
-        env |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    with serve({f"datasets/{name}": files for name, files in DATASETS.items()}) as server:
+        server.gated = {"datasets/org/gated"}
         argv = [sys.executable, "-c", LOAD, json.dumps(list(CASES))]
-        done = subprocess.run(argv, env=env, cwd=home, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            argv, env=environment(server, home), cwd=home, capture_output=True, text=True, timeout=120
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout), done.stderr, server.asked
 

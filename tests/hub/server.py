@@ -1,14 +1,16 @@
-"""A Hub in one process, on a loopback port: repositories that are pushed to in commits, and faults on demand."""
+"""A Hub on a loopback port: models, datasets and Spaces, pushed to in commits, pulled from; faults on demand."""
 
 import base64
 import hashlib
 import json
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import huggingface_hub
@@ -37,15 +39,19 @@ class Hub(ThreadingHTTPServer):
     """The server's state.
 
     Attributes:
-        repos: repository -> revision -> path -> content.
+        repos: repository -> revision -> path -> content; a model is `ORG/NAME`, others are `datasets/ORG/NAME`, ...
+        gated: repositories that are shown to nobody.
+        made: what was asked for of each repository that was made.
         blobs: large files by sha256, whether or not a commit names them.
         asked: method and path of every request; `received` what was sent with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, repos: Mapping[str, Mapping[str, bytes]]) -> None:
         super().__init__(("127.0.0.1", 0), HubHandler)
-        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.repos: dict[str, dict[str, dict[str, bytes]]] = {n: {"main": dict(c)} for n, c in repos.items()}
         self.private: set[str] = set()
+        self.gated: set[str] = set()
+        self.made: dict[str, dict] = {}
         self.blobs: dict[str, bytes] = {}
         self.asked: list[str] = []
         self.received: list[bytes] = []
@@ -111,9 +117,11 @@ class HubHandler(BaseHTTPRequestHandler):
             return self.reply(200, {"name": "org", "type": "user", "orgs": [], "auth": {}})
         if path == "/api/repos/create":
             asked = json.loads(body)
-            name = f"{asked.get('organization') or 'org'}/{asked['name']}"
+            kind = {"dataset": "datasets/", "space": "spaces/"}.get(asked.get("type"), "")
+            name = f"{kind}{asked.get('organization') or 'org'}/{asked['name']}"
             there = name in hub.repos
             hub.repos.setdefault(name, {"main": {}})
+            hub.made.setdefault(name, asked)
             private = asked.get("private") or asked.get("visibility") == "private"
             hub.private |= {name} if private and not there else set()
             return self.reply(409 if there else 200, {"url": f"{hub.url}/{name}"})
@@ -130,10 +138,13 @@ class HubHandler(BaseHTTPRequestHandler):
             return self.reply(400)
         if path.startswith("/verify/"):
             return self.reply(200 if json.loads(body)["oid"] in hub.blobs else 404, {})
-        name = next((n for n in hub.repos if path.startswith((f"/api/models/{n}", f"/{n}/"))), None)
+        place = path.removeprefix("/api/models/").removeprefix("/api/").strip("/") + "/"
+        name = next((n for n in (*hub.repos, *hub.gated) if place.startswith(f"{n}/")), None)
         if name is None:
             return self.reply(404, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
-        return self.of_repo(name, path.partition(name)[2].strip("/"), body)
+        if name in hub.gated:
+            return self.reply(403, {"error": "Ask for access"}, X_Error_Code="GatedRepo")
+        return self.of_repo(name, place.removeprefix(name).strip("/"), body)
 
     def lfs(self, asked: dict) -> dict:
         oid, url = asked["oid"], self.server.url
@@ -169,9 +180,10 @@ class HubHandler(BaseHTTPRequestHandler):
             return self.reply(200, files[file], ETag=etag, X_Repo_Commit=sha(files))
         if kind == "tree":
             found = [{"type": "file", "oid": sha(files), "size": len(c), "path": p} for p, c in files.items()]
-            return self.reply(200, found)
-        siblings = [{"rfilename": path} for path in files]
-        return self.reply(200, {"id": name, "sha": sha(files), "siblings": siblings, "tags": [], "private": False})
+            return self.reply(200, [] if file else found)  # no folder is asked for that is not empty
+        about = {"id": name.removeprefix("datasets/").removeprefix("spaces/"), "sha": sha(files), "private": False}
+        about |= {"siblings": [{"rfilename": path} for path in files], "tags": [], "gated": False}
+        return self.reply(200, about | {"downloads": 0, "likes": 0})
 
     def commit(self, name: str, revision: str, body: bytes) -> None:
         revisions = self.server.repos[name]
@@ -214,10 +226,22 @@ def use(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
+def environment(server: Hub, home: Path) -> dict[str, str]:
+    """Of a process that pushes to a Hub and pulls from it, with caches in `home` and no token but the Hub's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    switches = dict.fromkeys(("XET", "TELEMETRY", "PROGRESS_BARS"), "1")
+    return {
+        **kept,
+        **{f"HF_HUB_DISABLE_{name}": value for name, value in switches.items()},
+        **{"HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_TOKEN": server.token},
+        "SEMANTIC_TRAINER_CACHE": str(home / "semantic-trainer"),
+    }
+
+
 @contextmanager
-def serve() -> Iterator[Hub]:
-    """A Hub without repositories."""
-    server = Hub()
+def serve(repos: Mapping[str, Mapping[str, bytes]] | None = None) -> Iterator[Hub]:
+    """A Hub with these repositories: name, as in `Hub.repos` -> path -> content of `main`."""
+    server = Hub(repos or {})
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield server
