@@ -1,12 +1,9 @@
-"""The folders as Spaces: the app computes for a gradio client, and `evaluate.load("ORG/NAME")` finds the module."""
+"""The folders as Spaces: the app computes for a gradio client."""
 
-import functools
-import http.server
 import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,11 +33,6 @@ CALLS = {
         {"deviation": 0.5, "deviation_in_bad": 0.5, "relative_deviation": 0.5, "undefined": 0},
     ),
 }
-LOAD = """
-import evaluate
-metric = evaluate.load("an-org/{name}", module_type="metric")
-print(metric.name, type(metric).__module__)
-"""
 
 
 def free_port() -> int:
@@ -95,36 +87,3 @@ def test_app_computes_for_a_client(address: str, name: str) -> None:
     assert client.predict({"headers": headers, "data": rows}, *options, api_name="/compute") == expected
     with pytest.raises(AppError, match="0 rows"):
         client.predict({"headers": headers, "data": []}, *options, api_name="/compute")
-
-
-class Hub(http.server.SimpleHTTPRequestHandler):
-    """Answers `/spaces/ORG/NAME/resolve/main/FILE` from metrics/, and nothing else."""
-
-    def translate_path(self, path: str) -> str:
-        parts = path.split("?")[0].strip("/").split("/")
-        found = len(parts) == 6 and [parts[0], parts[1], parts[3], parts[4]] == ["spaces", "an-org", "resolve", "main"]
-        return str(ROOT / "metrics" / parts[2] / parts[5] if found else ROOT / "absent")
-
-    def log_message(self, *message: object) -> None:
-        """Quiet."""
-
-
-@pytest.mark.slow
-def test_evaluate_loads_the_folders_as_spaces(tmp_path: Path) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Hub, directory=str(ROOT))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = os.environ | {
-            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
-            "HF_HOME": str(tmp_path / "home"),
-            "HF_HUB_OFFLINE": "0",
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-        }
-        script = "".join(LOAD.format(name=name) for name in CALLS)
-        run = subprocess.run(
-            [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240
-        )
-        server.shutdown()
-    assert run.returncode == 0, run.stderr
-    loaded = dict(line.split() for line in run.stdout.splitlines())
-    assert loaded.keys() == CALLS.keys()
-    assert all(f"an-org--{name}" in module for name, module in loaded.items())
