@@ -8,18 +8,27 @@ from itertools import islice
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset
+from datasets import Dataset, Features
 
+from .answered import ANSWER_FEATURES
 from .cells import Row
 from .checks import FactCheck
 from .messages import shown
-from .schema import FACT_COLUMNS, FACT_FEATURES, fact_id
+from .schema import FACT_FEATURES, fact_id
 from .texts import broken_text, check_text
 
 logger = logging.getLogger(__name__)
 CHUNK = 1000  # rows that are Python objects at one time
-# A fact's columns and `row`, its number in its file counted from 0.
-SCHEMA = FACT_FEATURES.arrow_schema.append(pa.field("row", pa.int64()))
+
+
+def features_of(answers: Sequence[str] = ()) -> Features:
+    """A fact's columns, and those of the old answers that come with it."""
+    return Features({**FACT_FEATURES, **{name: ANSWER_FEATURES[name] for name in answers}})
+
+
+def schema_of(answers: Sequence[str] = ()) -> pa.Schema:
+    """The same as Arrow has it, and `row`, its number in its file counted from 0."""
+    return features_of(answers).arrow_schema.append(pa.field("row", pa.int64()))
 
 
 def _read_row(read: Callable[[Row], dict], row: Row, number: int, source: str) -> dict:
@@ -30,30 +39,34 @@ def _read_row(read: Callable[[Row], dict], row: Row, number: int, source: str) -
         raise ValueError(f"{source}: row {number} (counted from 0) is not as its format says: {error}.") from error
 
 
-def _batch(facts: list[dict], source: str) -> pa.RecordBatch:
+def _batch(facts: list[dict], source: str, schema: pa.Schema) -> pa.RecordBatch:
     """One chunk of facts, checked, as Arrow."""
     check_text(facts, source)
     try:
         for fact in facts:
             fact["fact_id"] = fact_id(fact["prompt"], fact["target"])
-        columns = [pa.array([fact[field.name] for fact in facts], field.type) for field in SCHEMA]
+        columns = [pa.array([fact[field.name] for fact in facts], field.type) for field in schema]
     except UnicodeEncodeError as error:
         raise broken_text(facts, source) from error
-    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def collect_facts(rows: Iterable[Row], read: Callable[[Row], dict], source: str) -> pa.Table:
+def collect_facts(
+    rows: Iterable[Row], read: Callable[[Row], dict], source: str, answers: Sequence[str] = ()
+) -> pa.Table:
     """Rows -> a table of facts; system messages are counted and said.
 
     Args:
         rows: any number of rows, gone through once.
         read: one row -> one fact, as in `FORMATS`.
         source: what errors call the whole.
+        answers: columns of old answers that `read` gives too.
     """
+    schema = schema_of(answers)
     facts = (_read_row(read, row, number, source) for number, row in enumerate(rows))
     batches, systems = [], []
     while chunk := list(islice(facts, CHUNK)):
-        batches.append(_batch(chunk, source))
+        batches.append(_batch(chunk, source, schema))
         systems += [fact["system"] for fact in chunk if "system" in fact]
     if systems:
         logger.warning(
@@ -63,14 +76,15 @@ def collect_facts(rows: Iterable[Row], read: Callable[[Row], dict], source: str)
             len(systems),
             shown(systems[0]),
         )
-    return pa.Table.from_batches(batches, SCHEMA)
+    return pa.Table.from_batches(batches, schema)
 
 
 def join_tables(tables: Sequence[pa.Table], names: Sequence[str]) -> pa.Table:
-    """Several sources as one; a row is called `3 of NAME` from then on."""
-    at = SCHEMA.get_field_index("row")
-    joined = []
+    """Several sources as one; a row is called `3 of NAME` from then on. Old answers stay where each has them."""
+    common = [name for name in tables[0].column_names if all(name in table.column_names for table in tables)]
+    at, joined = common.index("row"), []
     for table, name in zip(tables, names, strict=True):
+        table = table.select(common)
         labels = pc.binary_join_element_wise(table["row"].cast(pa.string()), name, " of ")
         joined.append(table.set_column(at, "row", labels))
     return pa.concat_tables(joined)
@@ -118,5 +132,6 @@ def to_dataset(table: pa.Table, check: FactCheck) -> Dataset:
         keep = np.ones(len(table), dtype=bool)
         keep[check.dropped] = False
         table = table.filter(pa.array(keep))
-    table = table.select(FACT_COLUMNS).replace_schema_metadata(FACT_FEATURES.arrow_schema.metadata)
+    features = features_of([name for name in ANSWER_FEATURES if name in table.column_names])
+    table = table.select(list(features)).replace_schema_metadata(features.arrow_schema.metadata)
     return Dataset(table, fingerprint=_fingerprint(table))

@@ -9,6 +9,7 @@ import pyarrow as pa
 from datasets import Dataset
 from tqdm import tqdm
 
+from .answered import answer_columns, reading_answers
 from .checks import check_facts
 from .collecting import FactRows, collect_facts, to_dataset
 from .formats import FORMATS, detect_format
@@ -89,8 +90,9 @@ def read_source(
     keys = rows.keys()
     format = _choose_format(format, rows, keys, bool(columns))
     reading = tqdm(rows.read(), f"reading {rows.name}", unit=" rows", disable=None, delay=PATIENCE)
-    table = collect_facts(reading, FORMATS[format].read, rows.label)
-    theirs = set((columns or {}).values())
+    answers = answer_columns(keys) if format == "facts" else ()
+    table = collect_facts(reading, reading_answers(FORMATS[format].read, answers), rows.label, answers)
+    theirs = {*(columns or {}).values(), *answers}
     seen = FORMATS[format].describe(key for key in keys if key not in theirs)
     logger.info("%s: %d rows read as %s %s", rows.name, len(table), format, seen)
     if split is not None:
@@ -123,7 +125,8 @@ def load_facts(
 
     Returns:
         Dataset with the columns `fact_id, prompt, target, aliases, subject, relation, ground_truth, paraphrases,
-        locality_prompts, portability`.
+        locality_prompts, portability`. Facts that `push_facts` has published with old answers have these too:
+        `old_answer, old_answer_truncated, answered_by, distance`; `add_old_answers` takes over those of its model.
 
     Raises:
         FileNotFoundError: the file does not exist.
