@@ -10,8 +10,10 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 
 from ..distribution import gather, is_first, local_main_first, on_first, world
+from ..facts.answered import ANSWERED_BY
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
+from .answerer import answerer, taken_over
 from .decoding import GenerationSettings, answering, greedy_answers
 from .endpoint import Endpoint, answer_from_endpoint
 from .reading import Answer, end_ids
@@ -201,6 +203,10 @@ def add_old_answers(
     Answers are greedy, in left-padded batches of similar length, up to EOS or the first newline after a non-blank
     character, and kept on disk chunk by chunk: a second call reads them, a killed call goes on where it stopped.
 
+    Answers that came with facts from the Hub are taken over where their column `answered_by` names this model, its
+    tokenizer, the prompt format and the settings; the others are asked again, which the log says. The column is
+    dropped then, and `distance` with it where any answer is new.
+
     Args:
         facts: dataset with the text column `prompt`.
         model: the base model, or a local folder; a `PeftModel` answers with its adapters off. A Hub id is loaded only
@@ -232,19 +238,30 @@ def add_old_answers(
     if "target" in facts.column_names:
         warn_about_long_targets(facts["target"][:], processing_class, form, max_new_tokens)
     settings = GenerationSettings(max_new_tokens, dtype)
-    answers = answer_prompts(
-        model,
-        processing_class,
-        prompts,
-        form,
-        settings,
-        False,
-        batch_size,
-        store_dir=store_dir,
-        description="old answers",
-    )
+    model, known = _came_along(facts, model, processing_class, form, settings)
+    missing = [prompt for prompt in prompts if prompt not in known]
+    if missing:
+        how = (form, settings, False, batch_size)
+        found = answer_prompts(model, processing_class, missing, *how, store_dir=store_dir, description="old answers")
+        known = {**known, **{prompt: (answer.text, answer.truncated) for prompt, answer in found.items()}}
     new = {
-        "old_answer": [answers[prompt].text for prompt in prompts],
-        "old_answer_truncated": [answers[prompt].truncated for prompt in prompts],
+        "old_answer": [known[prompt][0] for prompt in prompts],
+        "old_answer_truncated": [known[prompt][1] for prompt in prompts],
     }
+    if ANSWERED_BY in facts.column_names:
+        stale = [ANSWERED_BY, *(["distance"] if missing and "distance" in facts.column_names else [])]
+        facts = facts.remove_columns(stale)
     return replace_columns(facts, new)
+
+
+def _came_along(
+    facts: Dataset, model: object, processing_class: object, form: PromptFormat, settings: GenerationSettings
+) -> tuple[object, dict[str, tuple[str, bool]]]:
+    """The model, loaded where it had to be for that, and the answers of its own that the facts came with."""
+    if not {ANSWERED_BY, "old_answer"} <= set(facts.column_names):
+        return model, {}
+    if isinstance(model, Endpoint):
+        logger.warning("which weights a server has is not known: the old answers that came with the facts are dropped")
+        return model, {}
+    model = _load(str(model)) if isinstance(model, (str, Path)) else model
+    return model, taken_over(facts, answerer(model, processing_class, form, settings))

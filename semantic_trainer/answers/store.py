@@ -41,7 +41,7 @@ def split_adapter(model: torch.nn.Module) -> tuple[dict[str, torch.Tensor], dict
 
 
 # What a model's config says of where it came from or how it is run, not of what it answers.
-_NOT_IN_KEY = (
+NOT_IN_KEY = (
     *("_name_or_path", "transformers_version", "use_cache", "dtype", "torch_dtype", "architectures"),
     *("pad_token_id", "bos_token_id", "eos_token_id"),  # Trainer aligns them with the tokenizer; EOS is in the key
 )
@@ -60,7 +60,7 @@ def text_hash(value: object) -> str:
 def model_key(model: torch.nn.Module, adapter_on: bool = False) -> dict[str, str | None]:
     """What a model's answers depend on: sha256 of its weights' bytes, its config, and its adapter where it is on."""
     base, adapter = split_adapter(model)
-    config = {name: value for name, value in model.config.to_dict().items() if name not in _NOT_IN_KEY}
+    config = {name: value for name, value in model.config.to_dict().items() if name not in NOT_IN_KEY}
     key = {"weights": tensors_hash(base), "config": text_hash(config), "adapter": None}
     if adapter_on:
         settings = {

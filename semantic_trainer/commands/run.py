@@ -22,6 +22,7 @@ from ..distance.weighting import add_weights
 from ..distribution import is_first, on_first
 from ..evaluation.evaluator import Evaluation, evaluate_facts
 from ..evaluation.record import record_base
+from ..facts.answered import without_answers
 from ..facts.checks import FactCheck
 from ..facts.prompts import PromptFormat, tokenize_facts
 from ..facts.schema import replace_columns
@@ -178,7 +179,7 @@ def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArg
         "old_answer_truncated": before.table["new_answer_truncated"][:],
         "distance": before.table["distance"][:],
     }
-    return weigh(replace_columns(facts, answers), args)
+    return weigh(replace_columns(without_answers(facts), answers), args)
 
 
 def with_known_labels(

@@ -10,6 +10,7 @@ import numpy as np
 from datasets import Dataset
 
 from ..answers.store import text_hash
+from ..facts.answered import without_answers
 from ..facts.sets import FactsArguments, read_fact_sets
 from ..facts.sources import parse_source
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
@@ -101,7 +102,7 @@ class Setting:
 
     def read_pool(self, data_dir: str | None) -> Dataset:
         """Its facts, checked; bare file names are looked for in `data_dir`."""
-        return read_fact_sets(replace(self.facts, facts=locate(self.facts.facts, data_dir)))[0]
+        return without_answers(read_fact_sets(replace(self.facts, facts=locate(self.facts.facts, data_dir)))[0])
 
     def config(self, draw: Draw, arm: Arm, pool_hash: str, threads: int) -> dict[str, object]:
         """Every option that decides one run, as plain values: a result under another one is another result."""

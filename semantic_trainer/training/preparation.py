@@ -13,12 +13,14 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from ..answers import add_old_answers
-from ..answers.decoding import context_length
+from ..answers.answerer import answerer
+from ..answers.decoding import GenerationSettings, context_length
 from ..answers.store import model_key
 from ..batching.probe import unsuited
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..distribution import on_first
+from ..facts.answered import ANSWERED_BY, differing_parts, without_answers
 from ..facts.checks import check_facts
 from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
@@ -142,6 +144,7 @@ class Preparation:
 
     def weigh(self, dataset: Dataset, facts: bool) -> Dataset:
         """The training set with `weight`, where its loss is weighted; `facts` can be asked and measured for it."""
+        dataset = self.own_answers(dataset)
         args, names = self.args, dataset.column_names
         if "weight" in names and args.weighting != "column":
             logger.info("the column `weight` is ignored: `distance` and gamma decide (weighting=%r)", args.weighting)
@@ -169,6 +172,31 @@ class Preparation:
         self.weighted = True
         self.statistics = weight_statistics(dataset)
         return dataset
+
+    def own_answers(self, dataset: Dataset) -> Dataset:
+        """The training set without the old answers and distances that came with it, where another model gave any.
+
+        Raises:
+            ValueError: it cannot be told here whose they are.
+        """
+        if ANSWERED_BY not in dataset.column_names:
+            return dataset
+        if self.model is None or "prompt" not in dataset.column_names:
+            raise ValueError(
+                f"`train_dataset` came with old answers, perhaps of another model (column {ANSWERED_BY!r}). Call "
+                "add_old_answers(facts, model, processing_class) and add_distances first."
+            )
+        if self.prompt_format is None:
+            self._resolve(dataset)
+        settings = GenerationSettings(self.args.max_new_tokens)
+        own, found = answerer(self.model, self.processing_class, self.prompt_format, settings), dataset[ANSWERED_BY][:]
+        if set(found) <= {own}:
+            return dataset.remove_columns(ANSWERED_BY)
+        logger.warning(
+            "the old answers and distances that came with `train_dataset` are another %s's: they are not used",
+            " and another ".join(differing_parts(found, own)),
+        )
+        return without_answers(dataset)
 
     def without_distance(self, found: object, why: str = "has no column `distance`") -> None:
         """No distances to weigh by: an error where weighting was asked for, else one warning and the stock loss."""
