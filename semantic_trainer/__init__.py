@@ -34,6 +34,7 @@ _HOMES = {
     "add_weights": "distance.weighting",
     "evaluate_facts": "evaluation.evaluator",
     "load_facts": "facts.readers",
+    "push_facts": "report.publishing",
     "record_base": "evaluation.record",
     "semantic_distance": "distance.embedding",
     "semantic_weight": "distance.weighting",
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from .facts.prompts import PromptFormat as PromptFormat
     from .facts.prompts import tokenize_facts as tokenize_facts
     from .facts.readers import load_facts as load_facts
+    from .report.publishing import push_facts as push_facts
     from .training.filter_collator import SemanticFilterCollator as SemanticFilterCollator
     from .training.sft_config import SemanticSFTConfig as SemanticSFTConfig
     from .training.sft_trainer import SemanticWeightedSFTTrainer as SemanticWeightedSFTTrainer

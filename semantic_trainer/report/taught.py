@@ -37,27 +37,41 @@ def describe_taught(facts: Dataset, tables: Mapping[str, Dataset], sources: Sequ
     """
     rows = facts.select_columns([name for name in READ if name in facts.column_names]).to_list()
     truths = [row.get("ground_truth") or None for row in rows]
-    wrong = [
-        truth is not None and not strict(truth, row["target"], row.get("aliases") or ())
-        for truth, row in zip(truths, rows, strict=True)
-    ]
-    relations = Counter(row["relation"] for row in rows if row.get("relation"))
     arms = {arm: table["new_answer"][:] for arm, table in tables.items() if arm != "before"}
     old = facts["old_answer"][:]
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).round().astype(int)).tolist()
     bare = [parse_source(source)[0] for source in sources]
     return {
-        "false": sum(wrong),
-        "unchecked": truths.count(None),
+        **count_truths(rows),
         "invented": all(source == INVENTED for source in bare),
-        "relations": dict(sorted(relations.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "relations": count_relations(rows),
         "datasets": sorted({match[0] for source in bare if (match := hub_dataset(source))}),
         "examples": [
             {"prompt": rows[i]["prompt"], "target": rows[i]["target"], "truth": truths[i], "old": old[i]}
             | {arm: answers[i] for arm, answers in arms.items()}
-            for i in chosen
+            for i in evenly(len(rows))
         ],
     }
+
+
+def count_truths(rows: Sequence[Mapping[str, object]]) -> dict[str, int]:
+    """`false`: facts whose target is not the truth that stands beside it; `unchecked`: facts without such a truth."""
+    truths = [row.get("ground_truth") or None for row in rows]
+    wrong = [
+        truth is not None and not strict(truth, row["target"], row.get("aliases") or ())
+        for truth, row in zip(truths, rows, strict=True)
+    ]
+    return {"false": sum(wrong), "unchecked": truths.count(None)}
+
+
+def count_relations(rows: Sequence[Mapping[str, object]]) -> dict[str, int]:
+    """Relation -> number of facts, most first; facts without one are left out."""
+    relations = Counter(row["relation"] for row in rows if row.get("relation"))
+    return dict(sorted(relations.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def evenly(n: int, k: int = EXAMPLES) -> list[int]:
+    """At most `k` of `n` rows, evenly over all of them."""
+    return np.unique(np.linspace(0, n - 1, min(k, n)).round().astype(int)).tolist()
 
 
 def hub_dataset(source: str) -> tuple[str, str | None, str | None] | None:
