@@ -16,15 +16,19 @@ from ..answers.decoding import ANSWER_DTYPE, context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first, local_main_first
+from ..facts.prompts import PromptFormat
 from ..facts.sets import read_fact_sets, resolve_format
 from ..files import check_writable
+from ..hub.plan import Upload
 from ..models import choose_dtype, load_model, load_tokenizer, place, resolve_model
 from ..report.figures import distance_histogram, save_figure
+from ..report.publishing import facts_files
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_arms
 from .options import parse
 from .output import DISTANCES_FILE
+from .publishing import PublishArguments, publish
 from .run import RunArguments, weigh
 
 logger = logging.getLogger(__name__)
@@ -60,10 +64,24 @@ class DistancesArguments(RunArguments):
         return Endpoint(self.endpoint, self.endpoint_model, concurrency=self.endpoint_concurrency)
 
 
+@dataclass
+class MeasureArguments(PublishArguments, DistancesArguments):
+    """The same, and where to publish facts and answers."""
+
+    def __post_init__(self) -> None:
+        DistancesArguments.__post_init__(self)
+        self.check_publishing()
+        if self.endpoint and self.push:
+            raise ValueError(
+                "`push` publishes answers with the hash of the weights that gave them, which a server does not tell: "
+                "leave `endpoint` out."
+            )
+
+
 def main(argv: Sequence[str]) -> int:
-    """Parse, measure, print, draw."""
-    args, training_args = parse(argv, "distances", (DistancesArguments, SemanticTrainingArguments))
-    facts = measure(args, training_args)
+    """Parse, measure, print, draw; publish where that is asked."""
+    args, training_args = parse(argv, "distances", (MeasureArguments, SemanticTrainingArguments))
+    facts, model, tokenizer, form = measured(args, training_args)
     if not is_first():
         return 0
     described = describe_distances(facts)
@@ -72,11 +90,24 @@ def main(argv: Sequence[str]) -> int:
     for warning in distance_warnings(described):
         logger.warning(warning)
     print(f"histogram: {path}")
+    how = (form, training_args.max_new_tokens, training_args.answer_batch_size, ANSWER_DTYPE, None)
+
+    def plan() -> list[Upload]:
+        return facts_files(facts, args.push, model, tokenizer, *how, args.base_model, args.license)
+
+    publish(args, plan, f"Upload {len(facts)} facts and old answers")
     return 0
 
 
 def measure(args: DistancesArguments, training_args: SemanticTrainingArguments) -> Dataset:
     """The facts with old answers, distances and weights."""
+    return measured(args, training_args)[0]
+
+
+def measured(
+    args: DistancesArguments, training_args: SemanticTrainingArguments
+) -> tuple[Dataset, object, object, PromptFormat]:
+    """The same, with who answered (a model or a server), its tokenizer, and how it was asked."""
     if args.threads:
         torch.set_num_threads(args.threads)
     check_arms(training_args)
@@ -86,7 +117,7 @@ def measure(args: DistancesArguments, training_args: SemanticTrainingArguments) 
     form = resolve_format(facts, tokenizer, training_args, limit)
     size = training_args.answer_batch_size
     facts = add_old_answers(facts, model, tokenizer, form, training_args.max_new_tokens, size, ANSWER_DTYPE)
-    return weigh(add_distances(facts, table, tokenizer, form), training_args)
+    return weigh(add_distances(facts, table, tokenizer, form), training_args), model, tokenizer, form
 
 
 def _asked(

@@ -1,14 +1,26 @@
-"""`semantic-trainer facts`: validate and describe files of facts, without a model."""
+"""`semantic-trainer facts`: validate and describe files of facts, without a model; publish them if asked."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from ..facts.answered import without_answers
 from ..facts.readers import describe_relations
 from ..facts.sets import read_fact_sets
 from ..training.training_args import SemanticTrainingArguments
 from .options import parse
+from .publishing import PublishArguments, publish
 from .run import RunArguments
 
 SHOWN_FACTS = 5
+
+
+@dataclass
+class DescribeArguments(PublishArguments, RunArguments):
+    """The options of `run`, so that one YAML serves both, and where to publish the facts."""
+
+    def __post_init__(self) -> None:
+        RunArguments.__post_init__(self)
+        self.check_publishing()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,7 +29,9 @@ def main(argv: Sequence[str]) -> int:
     from rich.markup import escape
     from rich.table import Table
 
-    args, _ = parse(argv, "facts", (RunArguments, SemanticTrainingArguments))  # one YAML serves every command
+    from ..report.publishing import facts_files
+
+    args, _ = parse(argv, "facts", (DescribeArguments, SemanticTrainingArguments))  # one YAML serves every command
     facts, check = read_fact_sets(args)
     console = Console()
     console.print(f"{check.n} facts read, {len(check.dropped)} to drop, {len(facts)} to teach", highlight=False)
@@ -38,4 +52,6 @@ def main(argv: Sequence[str]) -> int:
         examples.add_row(*(escape(fact[name] or "") for name in ("prompt", "target", "ground_truth")))
     console.print(relations)
     console.print(examples)
+    facts = without_answers(facts)
+    publish(args, lambda: facts_files(facts, args.push, license=args.license), f"Upload {len(facts)} facts")
     return 0
