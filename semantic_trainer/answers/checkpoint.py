@@ -42,9 +42,14 @@ def checkpoint_sha256(model: str, revision: str | None = None) -> str | None:
         >>> checkpoint_sha256("builtin:smollm2-135m-instruct")[:8]
         '3ac0c172'
     """
+    tensors = checkpoint_tensors(model, revision)
+    return tensors_hash(tensors) if tensors else None
+
+
+def checkpoint_tensors(model: str, revision: str | None = None) -> Tensors:
+    """A checkpoint's tensors, none of them read yet; arguments and errors as in `checkpoint_sha256`."""
     from transformers.utils import cached_file
 
     from ..models import resolve_model
 
-    tensors = Tensors(Path(cached_file(resolve_model(model), "config.json", revision=revision)).parent)
-    return tensors_hash(tensors) if tensors else None
+    return Tensors(Path(cached_file(resolve_model(model), "config.json", revision=revision)).parent)

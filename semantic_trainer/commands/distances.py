@@ -82,14 +82,8 @@ def main(argv: Sequence[str]) -> int:
     """Parse, measure, print, draw; publish where that is asked."""
     args, training_args = parse(argv, "distances", (MeasureArguments, SemanticTrainingArguments))
     facts, model, tokenizer, form = measured(args, training_args)
-    if not is_first():
-        return 0
-    described = describe_distances(facts)
-    path = save_figure(distance_histogram(described["histogram"]), Path(training_args.output_dir) / DISTANCES_FILE)
-    show(facts, described)
-    for warning in distance_warnings(described):
-        logger.warning(warning)
-    print(f"histogram: {path}")
+    if is_first():
+        report(facts, training_args)
     how = (form, training_args.max_new_tokens, training_args.answer_batch_size, ANSWER_DTYPE, None)
 
     def plan() -> list[Upload]:
@@ -97,6 +91,16 @@ def main(argv: Sequence[str]) -> int:
 
     publish(args, plan, f"Upload {len(facts)} facts and old answers")
     return 0
+
+
+def report(facts: Dataset, training_args: SemanticTrainingArguments) -> None:
+    """Print shares and the hardest facts, draw the histogram, warn."""
+    described = describe_distances(facts)
+    path = save_figure(distance_histogram(described["histogram"]), Path(training_args.output_dir) / DISTANCES_FILE)
+    show(facts, described)
+    for warning in distance_warnings(described):
+        logger.warning(warning)
+    print(f"histogram: {path}")
 
 
 def measure(args: DistancesArguments, training_args: SemanticTrainingArguments) -> Dataset:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ..distribution import on_first
 from ..hub.plan import Upload
 from ..hub.upload import check_repo_id, commit
 from .push import Pushed, show
@@ -35,20 +36,18 @@ class PublishArguments:
 
 
 def publish(args: PublishArguments, plan: Callable[[], Sequence[Upload]], message: str) -> None:
-    """Push what `plan` gives, or only list it; nothing where it was not asked for."""
-    if args.push is None:
-        return
-    files = tuple(plan())
+    """Push what `plan` gives, or only list it; nothing where it was not asked for.
+
+    Under a launcher every process must call it, since `plan` may ask a model; the first one publishes.
+    """
+    if args.push is not None:
+        on_first(_publish, args, tuple(plan()), message)
+
+
+def _publish(args: PublishArguments, files: tuple[Upload, ...], message: str) -> None:
     pushed = Pushed(files)
     if not args.dry_run:
-        info = commit(
-            files,
-            args.push,
-            message,
-            private=args.private or None,
-            create_pr=args.create_pr,
-            revision=args.branch,
-            repo_type="dataset",
-        )
+        options = {"private": args.private or None, "create_pr": args.create_pr, "revision": args.branch}
+        info = commit(files, args.push, message, repo_type="dataset", **options)
         pushed = Pushed(files, info.commit_url, info.pr_url)
     show(pushed, args.push)

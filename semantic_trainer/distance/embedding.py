@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from ..facts.answered import ANSWERED_BY
+from ..facts.answered import require_own_answers
 from ..facts.prompts import PromptFormat, as_prompt_format
 from ..facts.schema import (
     ROWS_AT_A_TIME,
@@ -195,11 +195,7 @@ def add_distances(
     require_columns(facts, ("target",) if prompt_format else ("prompt", "target"))
     require_strings(facts, ("target",))
     require_columns(facts, ("old_answer",), hint="Add it with add_old_answers(facts, model, processing_class).")
-    if ANSWERED_BY in facts.column_names:
-        raise ValueError(
-            f"`facts` came with old answers, perhaps of another model (column {ANSWERED_BY!r}). Call "
-            "add_old_answers(facts, model, processing_class) first: it takes over those of this model."
-        )
+    require_own_answers(facts)
     prompts = chain.from_iterable(column_batches(facts, "prompt")) if "prompt" in facts.column_names else ()
     form = as_prompt_format(prompt_format, prompts, processing_class)
     pairs = zip(column_batches(facts, "old_answer"), column_batches(facts, "target"), strict=True)

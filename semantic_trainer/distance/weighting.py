@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from datasets import Dataset
 
+from ..facts.answered import require_own_answers
 from ..facts.cutting import strict
 from ..facts.messages import show_rows, suggest
 from ..facts.schema import replace_columns, require_columns, require_dataset
@@ -156,7 +157,8 @@ def add_weights(
 
     Raises:
         TypeError: `facts` is no `datasets.Dataset`.
-        ValueError: missing column, unknown weighting, negative gamma, or a bad distance (rows are named).
+        ValueError: missing column, unknown weighting, negative gamma, a bad distance (rows are named), or distances
+            that came with the facts: `add_old_answers` looks whose they are.
 
     Example:
         >>> add_weights(facts, gamma=0.5)["weight"][:2]
@@ -164,6 +166,7 @@ def add_weights(
     """
     require_dataset(facts)
     require_columns(facts, ("distance",), hint="Add it with add_distances(facts, table, processing_class).")
+    require_own_answers(facts)
     known = None
     if known_lambda != 1.0:
         hint = "`known_lambda` needs it to tell which facts are known: add it with add_old_answers, or keep 1.0."

@@ -70,6 +70,15 @@ def differing_parts(stamps: Iterable[str], own: str) -> list[str]:
     return [part.replace("_", " ") for part in PARTS if part in parts]
 
 
+def require_own_answers(facts: Dataset, argument: str = "facts") -> None:
+    """Raise a `ValueError` where the old answers came with the facts: whose they are has not been looked at yet."""
+    if ANSWERED_BY in facts.column_names:
+        raise ValueError(
+            f"`{argument}` came with old answers, perhaps of another model (column {ANSWERED_BY!r}). Call "
+            "add_old_answers(facts, model, processing_class) first: it takes over those of this model."
+        )
+
+
 def without_answers(facts: Dataset) -> Dataset:
     """The facts without the old answers that came with them; answers that were added here stay."""
     if ANSWERED_BY not in facts.column_names:

@@ -14,7 +14,7 @@ from ..hub.scan import ROOTS
 from ..models import DEFAULT_MODEL
 from .card_tables import count, relations
 from .markdown import as_answer, as_block, as_code, as_text, table
-from .scores import render
+from .scores import BITS, render
 from .summary import describe_distances
 from .taught import count_relations, count_truths, evenly
 
@@ -44,11 +44,13 @@ class Answered:
 
     Attributes:
         base: as `describe_base` gives it.
+        load_in: `4bit` or `8bit` where it was quantized.
     """
 
     base: Mapping[str, object]
     prompt_format: PromptFormat
     settings: GenerationSettings
+    load_in: str | None = None
 
 
 def facts_card(facts: Dataset, repo_id: str, license: str | None = None, answered: Answered | None = None) -> str:
@@ -154,6 +156,7 @@ def by(facts: Dataset, answered: Answered) -> dict[str, object]:
         "base": as_code(answered.base["id"]),
         "weights": answered.base.get("weights"),
         "sha256": answered.base.get("sha256"),
+        "bits": BITS.get(answered.load_in or ""),
         "asked": f"{form.kind} with {len(form.shots)} shots",
         "decoding": f"greedy, at most {settings.max_new_tokens} new tokens, in {dtype}",
         "prompt": as_block(form.prompt_text("{prompt}")),
@@ -175,6 +178,7 @@ def snippet(repo_id: str, answered: Answered | None) -> str:
         names=", ".join(names),
         base=json.dumps(answered.base["id"]),
         builtin=json.dumps(DEFAULT_MODEL) if answered.base.get("weights") else None,
+        load_in=answered.load_in,
         form=form,
         tokens=answered.settings.max_new_tokens,
         dtype=json.dumps(answered.settings.dtype),

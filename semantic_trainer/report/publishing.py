@@ -1,6 +1,7 @@
 """push_facts: a set of facts on the Hub, with a base model's old answers where it is asked for them."""
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,16 +10,20 @@ from datasets import Dataset
 
 from ..answers import add_old_answers
 from ..answers.answerer import answerer
+from ..answers.checkpoint import checkpoint_tensors
 from ..answers.decoding import GenerationSettings
+from ..answers.store import split_adapter
 from ..distance.embedding import EmbeddingTable, add_distances
+from ..distribution import on_first
 from ..facts.answered import ANSWER_FEATURES, ANSWERED_BY
-from ..facts.prompts import PromptFormat, as_prompt_format
+from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.readers import load_facts
-from ..facts.schema import FACT_COLUMNS, require_dataset
+from ..facts.schema import FACT_COLUMNS, require_columns, require_dataset, require_strings
 from ..hub.plan import Upload
 from ..hub.scan import check_leaks
 from ..hub.upload import check_repo_id, commit
 from ..models import DEFAULT_MODEL, default_folder, hub_name
+from ..quantization import is_packed, loaded_in
 from .facts_card import FILE, Answered, facts_card
 from .taught import describe_base
 
@@ -48,7 +53,8 @@ def push_facts(
     """Publish facts as a dataset that `load_facts(repo_id)` reads: one Parquet file and a card, in one commit.
 
     With a model, its old answers and distances are published too: those that `add_old_answers` has kept are not asked
-    again. Who takes them up is told whether they are of the same weights, tokenizer, prompt format and settings.
+    again. Who takes them up is told whether weights, tokenizer, prompt format and settings are the same. A card that
+    is there already is written anew. Under a launcher every process must call this; the first one publishes.
 
     Args:
         facts: what `load_facts` gives, or a dataset with `prompt` and `target`. Columns that are not of facts or old
@@ -75,16 +81,9 @@ def push_facts(
     """
     how = (prompt_format, max_new_tokens, batch_size, dtype, store_dir, base_model, license)
     files = facts_files(facts, repo_id, model, processing_class, *how)
-    return commit(
-        files,
-        repo_id,
-        commit_message or f"Upload {len(facts)} facts{' and old answers' if model is not None else ''}",
-        private=private,
-        create_pr=create_pr,
-        revision=revision,
-        token=token,
-        repo_type="dataset",
-    )
+    message = commit_message or f"Upload {len(facts)} facts{' and old answers' if model is not None else ''}"
+    options = {"private": private, "create_pr": create_pr, "revision": revision, "token": token}
+    return on_first(partial(commit, files, repo_id, message, repo_type="dataset", **options))
 
 
 def facts_files(
@@ -103,6 +102,7 @@ def facts_files(
     """What `push_facts` publishes, searched for secrets and paths; arguments and errors are the same."""
     check_repo_id(repo_id)
     require_dataset(facts)
+    require_columns(facts, ("prompt", "target"))
     given = [name for name in ANSWER_FEATURES if name in facts.column_names]
     if model is None and given:
         raise ValueError(
@@ -111,10 +111,12 @@ def facts_files(
         )
     if model is not None:
         base = base_on_hub(model, base_model)
+        require_strings(facts, ("prompt",))
+        check_tokenizer(processing_class)
         form = as_prompt_format(prompt_format, facts["prompt"][:], processing_class)
         settings = GenerationSettings(max_new_tokens, dtype).resolve(model)
         facts = with_answers(facts, model, processing_class, form, settings, batch_size, store_dir)
-        card = facts_card(facts, repo_id, license, Answered(base, form, settings))
+        card = facts_card(facts, repo_id, license, Answered(base, form, settings, loaded_in(model)))
     else:
         facts = load_facts(facts, format="facts")
         card = facts_card(facts, repo_id, license)
@@ -170,7 +172,8 @@ def base_on_hub(model: object, base_model: str | None) -> dict[str, object]:
 
     Raises:
         TypeError: the model is not loaded.
-        ValueError: it was read from a local folder, and `base_model` does not say what the Hub calls it.
+        ValueError: it was read from a local folder, and `base_model` does not say what the Hub calls it; or it was
+            tuned since.
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(
@@ -186,5 +189,25 @@ def base_on_hub(model: object, base_model: str | None) -> dict[str, object]:
             "calls it: base_model='ORG/NAME'."
         )
     name = DEFAULT_MODEL if source and Path(source) == default_folder() else source
-    found = describe_base(name) if name else {"sha256": None, "weights": None}
-    return {**found, "id": base_model or found["id"]}
+    if not name:  # built in code
+        return {"id": base_model, "weights": None, "sha256": None}
+    commit = getattr(model.config, "_commit_hash", None)
+    check_untouched(model, name, commit)
+    return {**(found := describe_base(name, commit, commit)), "id": base_model or found["id"]}
+
+
+def check_untouched(model: torch.nn.Module, name: str, revision: str | None) -> None:
+    """Raise a `ValueError` where a weight is not that of the checkpoint that the model was read from.
+
+    What is quantized, or called otherwise in the checkpoint, is not compared.
+    """
+    loaded, _ = split_adapter(model)
+    stored = checkpoint_tensors(name, revision)
+    for key in sorted(loaded.keys() & stored.keys()):
+        own = loaded[key].detach()
+        if own.dtype.is_floating_point and not is_packed(own) and own.shape == (saved := stored[key]).shape:
+            if not torch.equal(own.cpu(), saved.to(own.dtype)):
+                raise ValueError(
+                    f"`model` is not what was read from {hub_name(name) or Path(name).name!r} any more: its weight "
+                    f"{key!r} differs. Publish a base model's answers before it is tuned, or load it again."
+                )

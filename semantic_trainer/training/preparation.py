@@ -20,7 +20,7 @@ from ..batching.probe import unsuited
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import add_weights, check_numbers, known_facts
 from ..distribution import on_first
-from ..facts.answered import ANSWERED_BY, differing_parts, without_answers
+from ..facts.answered import ANSWERED_BY, differing_parts, require_own_answers, without_answers
 from ..facts.checks import check_facts
 from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
@@ -182,10 +182,7 @@ class Preparation:
         if ANSWERED_BY not in dataset.column_names:
             return dataset
         if self.model is None or "prompt" not in dataset.column_names:
-            raise ValueError(
-                f"`train_dataset` came with old answers, perhaps of another model (column {ANSWERED_BY!r}). Call "
-                "add_old_answers(facts, model, processing_class) and add_distances first."
-            )
+            require_own_answers(dataset, "train_dataset")
         if self.prompt_format is None:
             self._resolve(dataset)
         settings = GenerationSettings(self.args.max_new_tokens)

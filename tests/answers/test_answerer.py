@@ -8,7 +8,7 @@ from datasets import Dataset
 from peft import PeftModel
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from semantic_trainer import EmbeddingTable, Endpoint, PromptFormat, add_distances, add_old_answers
+from semantic_trainer import EmbeddingTable, Endpoint, PromptFormat, add_distances, add_old_answers, add_weights
 from semantic_trainer.answers.answerer import answerer
 from semantic_trainer.answers.decoding import GenerationSettings
 
@@ -130,5 +130,7 @@ def test_a_server_and_bare_distances_cannot_tell(
 ) -> None:
     with pytest.raises(ValueError, match=r"came with old answers, perhaps of another model.*add_old_answers"):
         add_distances(answered, EmbeddingTable.from_model(talker), tokenizer, FORM)
+    with pytest.raises(ValueError, match="came with old answers, perhaps of another model"):
+        add_weights(answered)
     with pytest.raises(OSError, match="127"):  # it is asked, although the answers are there
         add_old_answers(answered, Endpoint("http://127.0.0.1:1/v1", "m", retries=0), tokenizer, **HOW)

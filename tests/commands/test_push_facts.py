@@ -1,5 +1,6 @@
 """Facts and old answers are published by one process and taken over by another with an empty cache, over HTTP."""
 
+import copy
 import json
 import logging
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import datasets
 import huggingface_hub
 import pytest
+import torch
 from datasets import Dataset, load_dataset
 from huggingface_hub import DatasetCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -159,6 +161,9 @@ def test_secrets_are_not_published(hub: Hub, mine: Dataset, monkeypatch: pytest.
 
 def test_what_is_refused_before_anything_is_sent(hub: Hub, mine: Dataset, model_dir: Path) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(model_dir), AutoTokenizer.from_pretrained(model_dir)
+    tuned = copy.deepcopy(model)
+    with torch.no_grad():
+        tuned.lm_head.weight[0, 0] += 1
     claimed = mine.add_column("old_answer", ["Rome"] * len(mine))
     for arguments, options, error, said in (
         ((mine, "mine"), {}, ValueError, "`repo_id` must be ORG/NAME"),
@@ -168,6 +173,13 @@ def test_what_is_refused_before_anything_is_sent(hub: Hub, mine: Dataset, model_
         ((mine, "org/mine", model, tokenizer), {}, ValueError, "was read from the local folder .*base_model="),
         ((mine, "org/mine", model), {"base_model": "org/base"}, ValueError, "`processing_class` is needed"),
         ((mine, "org/mine", model, tokenizer), {"base_model": "base"}, ValueError, "must be ORG/NAME"),
+        ((mine.remove_columns("prompt"), "org/mine", model, tokenizer), {}, ValueError, "has no column 'prompt'"),
+        (
+            (mine, "org/mine", tuned, tokenizer),
+            {"base_model": "org/base"},
+            ValueError,
+            "weight 'lm_head.weight' differs",
+        ),
         (
             (claimed, "org/mine", model, tokenizer),
             {"base_model": "org/base", "max_new_tokens": 5},

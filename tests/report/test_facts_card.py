@@ -99,6 +99,18 @@ def test_the_built_in_model_is_loaded_as_what_it_is() -> None:
     ast.parse(code)
 
 
+def test_a_quantized_model_is_loaded_so() -> None:
+    facts = with_answers(ROWS, ["x"] * 30)
+    for weights, name in ((None, "org/base"), ("p 1", "builtin:smollm2-135m-instruct")):
+        by = Answered({**BASE, "weights": weights}, PromptFormat.cloze(), GenerationSettings(32, "model"), "4bit")
+        card = facts_card(facts, "org/mine", None, by)
+        assert "| quantized to | 4 bits (NF4), by bitsandbytes |" in card
+        (code,) = snippets(card)
+        assert f'load_model("{name}", torch.float32, load_in="4bit")' in code
+        assert 'dtype="model"' in code
+        ast.parse(code)
+
+
 def test_a_prompt_format_is_written_as_code(tokenizer: object) -> None:
     shots = [('Who\'s "he"?', "```\n---\nHe")]
     for form in (
