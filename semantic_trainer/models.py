@@ -118,7 +118,12 @@ def choose_dtype(dtype: str, base_frozen: bool) -> torch.dtype:
 
 
 def load_model(
-    model: str, dtype: torch.dtype, revision: str | None = None, load_in: str | None = None
+    model: str,
+    dtype: torch.dtype,
+    revision: str | None = None,
+    load_in: str | None = None,
+    trust_remote_code: bool | None = None,
+    use_safetensors: bool | None = None,
 ) -> tuple[torch.nn.Module, object]:
     """`(model, tokenizer)` from a Hub id, a local folder or the embedded default; pad falls back to EOS.
 
@@ -127,10 +132,12 @@ def load_model(
             and output head stay in float32.
         load_in: `4bit` (NF4) or `8bit`: the linear layers quantized by bitsandbytes, ready for an adapter (PEFT's
             `prepare_model_for_kbit_training`: nothing in the base is trainable), and on the device to be used.
+        trust_remote_code, use_safetensors: as in `from_pretrained`. `None` asks at the terminal before code of the
+            repository is run, and takes weights of any kind; `False` runs none, `True` takes safetensors alone.
 
     Raises:
         OSError: there is no such model.
-        ValueError: an unknown `load_in`.
+        ValueError: an unknown `load_in`, or code that is not trusted.
         ModuleNotFoundError: `load_in` without bitsandbytes.
 
     Example:
@@ -140,11 +147,12 @@ def load_model(
 
     check_load_in(load_in)
     options = {"dtype": dtype, "revision": revision}
+    options |= {"trust_remote_code": trust_remote_code, "use_safetensors": use_safetensors}
     if load_in:
         # float32: so the input embeddings, of which distances are made, are the checkpoint's own.
         options |= {"dtype": torch.float32, "quantization_config": quantization_config(load_in, dtype)}
     with local_main_first():
-        tokenizer = load_tokenizer(model, revision)
+        tokenizer = load_tokenizer(model, revision, trust_remote_code)
         loaded = AutoModelForCausalLM.from_pretrained(resolve_model(model), **options)
     if load_in:
         from peft import prepare_model_for_kbit_training
@@ -153,11 +161,12 @@ def load_model(
     return loaded, tokenizer
 
 
-def load_tokenizer(model: str, revision: str | None = None) -> object:
+def load_tokenizer(model: str, revision: str | None = None, trust_remote_code: bool | None = None) -> object:
     """The tokenizer alone, of a Hub id, a local folder or the embedded default; pad falls back to EOS."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model), revision=revision)
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model(model), **options)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ..hub.plan import Upload, files_to_push, with_base
+from ..hub.plan import Upload, files_to_push, weights_sha256, with_base
 from ..hub.scan import check_leaks, without_paths
 from ..hub.upload import check_repo_id, commit
 from .finished import AGAIN, PLACES, check_folder, check_model, read_summary
@@ -120,13 +120,11 @@ def push(
     else:
         check_saved_adapter(folder / PLACES[arm], None, f"{arm} adapter", AGAIN)
     summary = published(summary, base_model)
-    files = (
-        *(
-            with_base(file, summary.environment["base"]["id"])
-            for file in files_to_push(folder, arm, full, include_facts)
-        ),
-        *described(summary, repo_id, arm, license, folder),
-    )
+    base = summary.environment["base"]["id"]
+    files = [with_base(file, base) for file in files_to_push(folder, arm, full, include_facts)]
+    which = {"published": {"arm": arm, "sha256": weights_sha256(files)}}
+    summary = replace(summary, environment=summary.environment | which)
+    files = (*files, *described(summary, repo_id, arm, license, folder))
     check_leaks(files, folder)
     if dry_run:
         return Pushed(files)

@@ -1,7 +1,9 @@
 """Which files of a folder may be published: those named here, and no others."""
 
+import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -60,6 +62,14 @@ def select(folder: Path, patterns: tuple[str, ...]) -> list[Upload]:
     names = {path.relative_to(folder).as_posix(): path for path in files if inside(path, folder)}
     chosen = sorted(n for n in names if any(n.count("/") == p.count("/") and fnmatch(n, p) for p in patterns))
     return [Upload(name, names[name]) for name in chosen]
+
+
+def weights_sha256(files: Iterable[Upload]) -> str:
+    """One sha256 for all safetensors files among these: over their names and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for file in sorted((file for file in files if file.path.endswith(".safetensors")), key=lambda file: file.path):
+        digest.update(f"{file.path}|{hashlib.sha256(file.read()).hexdigest()}|".encode())
+    return digest.hexdigest()
 
 
 def inside(path: Path, folder: Path) -> bool:

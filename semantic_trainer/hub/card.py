@@ -1,0 +1,49 @@
+"""What a published card claims: the numbers in its metadata, read without trusting whoever wrote it."""
+
+import math
+import re
+from collections.abc import Mapping
+
+FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
+
+
+def card_values(text: str) -> dict[str, float]:
+    """Metric -> the value that a card's `model-index` claims, of its first model.
+
+    Raises:
+        ValueError: the metadata is no YAML, or not of the shape that the Hub reads.
+
+    Example:
+        >>> card_values("---\\nmodel-index: [{results: [{metrics: [{type: locality, value: 1}]}]}]\\n---\\n# card")
+        {'locality': 1.0}
+    """
+    import yaml
+
+    match = FRONT.match(text)
+    try:
+        # an alias can stand for ten others, and so on: none of them is written by any card of ours
+        if match and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(match[1], yaml.SafeLoader)):
+            raise ValueError("it holds aliases")
+        data = yaml.safe_load(match[1]) if match else {}
+        models = (data or {}).get("model-index") or []
+        metrics = [metric for result in models[0]["results"] for metric in result["metrics"]] if models else []
+        return {str(metric["type"]): as_number(metric["value"]) for metric in metrics}
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ValueError(f"the card's metadata cannot be read ({reason})") from error
+
+
+def as_number(value: object) -> float:
+    """A claimed value as a number, or a `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("a value is no number")
+    return float(value)
+
+
+def contradictions(claimed: Mapping[str, float], scores: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Metrics of which a card claims another value than the summary it was made of."""
+    return [
+        metric
+        for metric, value in claimed.items()
+        if metric in scores and (scores[metric]["value"] is None or abs(scores[metric]["value"] - value) > 1e-6)
+    ]
