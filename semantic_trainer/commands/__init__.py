@@ -8,5 +8,6 @@ COMMANDS = {
     "study": "repeated, paired runs from a recipe, and the paper's tables and figures of them",
     "ask": "ask the base and the tuned models of a finished run, side by side",
     "push": "publish a finished run on the Hub: adapter, card, figures, summary",
+    "evaluate": "score a published adapter again on its base model: does its table hold?",
     "compare": "two finished runs, or the two arms of one, fact by fact: differences, intervals, p-values",
 }
