@@ -95,6 +95,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     check_arms(training_args)
     check_tuning(args)
     facts, check = read_fact_sets(args)
+    facts = without_answers(facts)  # the base is asked much besides: all of it here
     if args.known_labels and len(facts) < 2:
         raise ValueError(
             "`known_labels` asks each fact after examples made of others, but there is 1 fact. Leave it out."
@@ -179,7 +180,7 @@ def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArg
         "old_answer_truncated": before.table["new_answer_truncated"][:],
         "distance": before.table["distance"][:],
     }
-    return weigh(replace_columns(without_answers(facts), answers), args)
+    return weigh(replace_columns(facts, answers), args)
 
 
 def with_known_labels(

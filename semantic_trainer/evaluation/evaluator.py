@@ -14,7 +14,6 @@ from ..answers.decoding import GenerationSettings
 from ..answers.reading import Answer
 from ..answers.stage import warn_about_long_targets
 from ..distance.embedding import EmbeddingTable, semantic_distance
-from ..facts.answered import ANSWERED_BY
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import require_columns, require_dataset, require_strings
 from . import breakdown
@@ -93,13 +92,6 @@ def expected_answers(facts: Dataset, old: Mapping[str, str]) -> dict[str, str]:
     for target, texts in zip(facts["target"][:], text_lists(facts, "paraphrases"), strict=True):
         drafts |= dict.fromkeys(texts, target)
     return drafts | dict(zip(facts["prompt"][:], facts["target"][:], strict=True))
-
-
-def answers_with(facts: Dataset) -> dict[str, str] | None:
-    """Prompt -> the base's answer as it came with the facts, if it did: whether it is right is checked."""
-    if not {ANSWERED_BY, "old_answer"} <= set(facts.column_names):
-        return None
-    return dict(zip(facts["prompt"][:], facts["old_answer"][:], strict=True))
 
 
 def _all(groups: Iterable[Iterable[str]]) -> list[str]:
@@ -215,7 +207,7 @@ def ask_facts(
         old = {p: base.answers[p] for p in (*prompts, *unrelated)}
     else:
         old = ask([*prompts, *unrelated], "base") if tuned else {}
-    drafts = expected_answers(facts, {p: old[p].raw for p in unrelated}) if tuned else answers_with(facts)
+    drafts = expected_answers(facts, {p: old[p].raw for p in unrelated}) if tuned else None
     new = ask(asked, "tuned" if tuned else "base", tuned, keep=keep or not tuned, drafts=drafts)
     old = old or new
     passes = (form, batch_size, settings.dtype)

@@ -79,7 +79,7 @@ def test_who_answered_is_said() -> None:
         "| asked as | question_answer with 0 shots |",
         "| decoding | greedy, at most 32 new tokens, in float32 |",
         "| distance to the target | mean 0.500, standard deviation 0.000 |",
-        "| answered right already | 50.0% |",
+        "| answers that are the target already | 50.0% |",
         "Question: {prompt}\nAnswer:",
         "*(empty)*",
         "- `answered_by`: hashes of the weights",
