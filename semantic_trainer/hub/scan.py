@@ -129,7 +129,7 @@ def leak(text: str, known: Sequence[tuple[str, str]], roots: Sequence[str], free
     if TOKEN.search(text):
         return "what looks like a token or a private key"
     for root in roots:
-        if re.search(rf"(?<![\w.-]){re.escape(root)}(?![\w.-])", text):
+        if root in text and re.search(rf"(?<![\w.-]){re.escape(root)}(?![\w.-])", text):
             return "a path of this machine"
     if not free and (is_path(text) or ROOTS.search(text)):
         return "a path of this machine"
