@@ -86,11 +86,16 @@ def read_features(result: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: they are not there.
+        ValueError: the file holds something else.
     """
     path = features_path(result)
     if not path.exists():
         raise FileNotFoundError(
-            f"{str(path)!r} is missing, which {result.name} was written with. Delete {result.name} too, and the run "
-            "is made again."
+            f"{str(path)!r} is missing, which {result.name} was written with. Run the study again, and it is made."
         )
-    return np.load(path).astype(float)
+    try:
+        return np.load(path).astype(float)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{str(path)!r} holds no features ({error}). Delete it and run the study again, and it is made."
+        ) from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..files import write_atomically
 from .arms import Arm
+from .measures import features_path
 from .protocol import Draw
 from .settings import Setting, default_options
 
@@ -23,6 +24,7 @@ COLUMNS = (
     "new_answer_truncated",
 )
 TEXTS = ("prompt", "target", "old_answer", "new_answer")
+PARTS = ("config", "draw", "scores", "environment", "rows")  # what every result has
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,28 @@ def read_result(path: Path) -> dict[str, object]:
         ValueError: the file is no result, or one of another schema.
     """
     try:
-        result = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _no_result(path, str(error)) from error
+    if not isinstance(result, dict) or "schema_version" not in result:
+        raise _no_result(path, "no schema_version")
+    if result["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
-            f"{str(path)!r} is no result of a study ({error}). Delete it, and the run is made again."
-        ) from error
-    if result.get("schema_version") != SCHEMA_VERSION or "rows" not in result:
-        raise ValueError(
-            f"{str(path)!r} has schema_version {result.get('schema_version')!r}; this version reads {SCHEMA_VERSION}. "
+            f"{str(path)!r} has schema_version {result['schema_version']!r}; this version reads {SCHEMA_VERSION}. "
             "Choose another `output_dir`."
         )
+    missing = [part for part in PARTS if not isinstance(result.get(part), dict)]
+    if missing:
+        raise _no_result(path, f"without {', '.join(missing)}")
     return result
 
 
+def _no_result(path: Path, why: str) -> ValueError:
+    return ValueError(f"{str(path)!r} is no result of a study ({why}). Delete it, and the run is made again.")
+
+
 def is_finished(unit: Unit, folder: Path) -> bool:
-    """Whether a unit's result is there.
+    """Whether a unit's result is there, and its features where they are measured.
 
     Raises:
         ValueError: there is one that was made with other options.
@@ -104,7 +113,7 @@ def is_finished(unit: Unit, folder: Path) -> bool:
             f"`output_dir` {str(folder)!r} holds results with other options, first {path.relative_to(folder)}: "
             f"{', '.join(was)}. Choose another folder, or delete those results."
         )
-    return True
+    return "features" not in unit.setting.measures or features_path(path).exists()
 
 
 def read_study(folder: Path, setting: str) -> dict[str, list[dict[str, object]]]:

@@ -69,8 +69,25 @@ def test_what_was_pruned_away_has_a_norm_of_0() -> None:
     assert found["weight_norm"] == pytest.approx(float(layer.get_base_layer().weight.norm()), rel=1e-5)
 
 
-def test_missing_features_are_said(tmp_path: Path) -> None:
+def test_missing_and_unreadable_features_are_said(tmp_path: Path) -> None:
     write_features(tmp_path / "0000.json", np.array([[0.5, 1.25]]))
     assert read_features(tmp_path / "0000.json").tolist() == [[0.5, 1.25]]
-    with pytest.raises(FileNotFoundError, match="Delete 0001.json too"):
+    with pytest.raises(FileNotFoundError, match="Run the study again"):
         read_features(tmp_path / "0001.json")
+    whole = (tmp_path / "0000.features.npy").read_bytes()
+    for broken in (b"", b"hello", whole[:-3]):
+        (tmp_path / "0002.features.npy").write_bytes(broken)
+        with pytest.raises(ValueError, match="0002.features.npy' holds no features"):
+            read_features(tmp_path / "0002.json")
+
+
+def test_a_run_whose_features_are_missing_is_made_again(recipe: Callable, study: Callable) -> None:
+    written = recipe(runs=2, arms=["plain"], measures=["features"], figures=["figure5"], tables=None)
+    folder = study(written)
+    lost = folder / "main" / "plain" / "0001.features.npy"
+    wanted = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".npy", ".csv", ".png")}
+    kept = (folder / "main" / "plain" / "0000.json").stat().st_mtime_ns
+    lost.unlink()
+    study(written)
+    assert {path: path.read_bytes() for path in wanted} == wanted
+    assert (folder / "main" / "plain" / "0000.json").stat().st_mtime_ns == kept

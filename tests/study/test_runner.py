@@ -73,9 +73,15 @@ def test_results_of_other_options_are_refused(
     argv = ["study", "--data_dir", str(inputs), "--output_dir", str(folder)]
     assert main([*argv, "--config", str(recipe(runs=1, arms=["plain"], learning_rate=0.02))]) == 2
     assert "learning_rate (was 0.01, is 0.02)" in capsys.readouterr().err
-    (folder / "main" / "plain" / "0000.json").write_text('{"schema_version": 1, "ro')
-    assert main([*argv, "--config", str(recipe(runs=1, arms=["plain"]))]) == 2
-    assert "is no result of a study" in capsys.readouterr().err
+    for text, why in (
+        ('{"schema_version": 1, "ro', "is no result of a study"),
+        ("[1]", "no schema_version"),
+        ('{"schema_version": 0}', "this version reads 1"),
+        ('{"schema_version": 1, "rows": {}}', "without config, draw, scores, environment"),
+    ):
+        (folder / "main" / "plain" / "0000.json").write_text(text)
+        assert main([*argv, "--config", str(recipe(runs=1, arms=["plain"]))]) == 2
+        assert why in capsys.readouterr().err
 
 
 def test_a_result_older_than_an_option_counts(
