@@ -8,7 +8,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from ..training.training_args import SemanticTrainingArguments
 
 if TYPE_CHECKING:
-    from .study import StudyArguments
+    from .recipe import StudyArguments
 
 WITHOUT_EFFECT = {
     "eval_strategy": ("no", "`run` evaluates both arms at their end"),

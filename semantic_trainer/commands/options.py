@@ -57,9 +57,22 @@ def check_config(path: Path) -> None:
     names = [key.value if key.tag.endswith(":str") else None for key, _ in node.value]
     if None in names:
         raise ValueError(f"`--config` {str(path)!r}: every option's name must be a text, as in: learning_rate: 0.001")
-    twice = [name for name in names if names.count(name) > 1]
+    twice = _named_twice(node)
     if twice:
-        raise ValueError(f"`--config` {str(path)!r} names `{twice[0]}` twice. Leave one of them out.")
+        raise ValueError(f"`--config` {str(path)!r} names `{twice}` twice. Leave one of them out.")
+
+
+def _named_twice(node: object) -> str | None:
+    """A name that one mapping of a YAML has twice, at any depth: the last one would win without a word."""
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        return next(filter(None, map(_named_twice, node.value)), None)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    names = [key.value for key, _ in node.value]
+    twice = next((str(name) for name in names if names.count(name) > 1), None)
+    return twice or next(filter(None, (_named_twice(value) for _, value in node.value)), None)
 
 
 def _raise(message: str) -> None:

@@ -45,6 +45,11 @@ class Arm:
         """Whether part of its training facts is replaced."""
         return self.base in FILTERS
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether its loss is plain and no facts are replaced."""
+        return self.base == PLAIN
+
 
 def parse_arm(text: str) -> Arm:
     """An arm from `[NAME:] BASE [OPTION=VALUE ...]`.

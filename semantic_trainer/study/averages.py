@@ -7,7 +7,7 @@ from scipy import stats
 
 from ..evaluation.comparison import Difference, adjust, paired_runs
 from ..evaluation.statistics import average, score
-from .results import Results
+from .results import Results, Study
 
 EMPTY = "–"
 
@@ -138,3 +138,9 @@ def by_distance(results: Sequence[Mapping[str, object]]) -> list[Mapping[str, ob
         return list(result["config"].get("distances") or ()), run_of(result)[1]
 
     return sorted(results, key=key)
+
+
+def groups_of(study: Study) -> list[str]:
+    """Names of all groups, the one of the shortest distances first."""
+    results = [result for arms in study.values() for found in arms.values() for result in found]
+    return list(dict.fromkeys(run_of(result)[0] for result in by_distance(results)))

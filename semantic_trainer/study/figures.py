@@ -18,10 +18,10 @@ from .averages import by_distance
 from .curves import Row, accuracy_by_distance, accuracy_by_replacement, accuracy_by_run, deviation_by_distance
 from .features import COMPONENTS, joint_pca
 from .measures import read_features
+from .notes import provenance
 from .protocol import Draw
 from .results import Study, read_settings, rounded
 from .settings import Setting
-from .tables import provenance
 
 logger = logging.getLogger(__name__)
 BINS_NOTE = (

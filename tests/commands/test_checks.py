@@ -53,6 +53,8 @@ def test_options_that_cannot_work(wrong: dict, expected: str, refused: Callable)
         ("learning_rate: [1]\n", "`learning_rate` must be a number, but [1] was passed"),
         ("3: 4\n", "every option's name must be a text"),
         ("seed: 1\nseed: 2\n", "names `seed` twice"),
+        ("scales:\n  smoke:\n    runs: 1\n    runs: 2\n", "names `runs` twice"),
+        ("settings:\n  - {name: a, runs: 1, runs: 2}\n", "names `runs` twice"),
         ("- seed\n", "must hold a mapping of options"),
         ("seed: [\n", "is no YAML"),
         ("learning_rat: 1\n", "learning_rat"),

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from semantic_trainer.cli import main
-from semantic_trainer.commands.study import SCALES, read_recipe
+from semantic_trainer.commands.recipe import SCALES, read_recipe
 
 from ..conftest import DATA_DIR
 

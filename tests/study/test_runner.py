@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from semantic_trainer.cli import main
+from semantic_trainer.commands.study import recipe_command
 from semantic_trainer.study.runner import parse_shard
 
 from .conftest import results, tables
@@ -158,6 +159,9 @@ def test_wrong_shards_are_refused(text: str) -> None:
         ({"measures": ["spectra"], "lora_target_modules": ["v_proj"]}, "`projection` 'q_proj' is not trained"),
         ({"measures": ["spectra"], "layer": 7}, "is not trained in layer 7"),
         ({"tables": ["table9"]}, "`tables` 'table9' is unknown"),
+        ({"tables": ["table2"]}, "`tables` table2 needs spectra, which main has not. Add measures: [spectra]."),
+        ({"tables": ["table4"], "arms": ["paper"]}, "`tables` table4 needs an arm with the plain loss"),
+        ({"tables": ["table5"]}, "`tables` table5 needs texts, which results leave out. Add examples: 3."),
         ({"scale": "paper"}, "says nothing of `scale: paper`"),
         ({"weighting": "inverse"}, "an arm's"),
         ({"settings": [{"name": "a", "threads": 2}, {"name": "b"}]}, "`threads` holds for the whole study"),
@@ -172,6 +176,22 @@ def test_mistakes_are_said_in_one_line(
     argv = ["study", "--config", str(recipe(**changes)), "--data_dir", str(inputs)]
     assert main([*argv, "--output_dir", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
+    assert not list(tmp_path.glob("out/**/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["--config=/home/me/a.yaml", "--scale", "smoke"], "--config a.yaml --scale smoke"),
+        (["--config", "paper/a.yaml", "--workers=2", "--shard", "0/2"], "--config paper/a.yaml"),
+        (["--arms", "plain", "b: paper gamma=2", "--tables", "table1", "--runs", "3"],
+         "--arms plain 'b: paper gamma=2' --runs 3"),
+        (["--data_dir", "/d", "--model", "/home/me/base", "--only_tables", "true", "--threads", "2"],
+         "--model base --threads 2"),
+    ],
+)  # fmt: skip
+def test_the_command_below_a_table_has_what_decides_its_results(argv: list[str], command: str) -> None:
+    assert recipe_command(argv) == f"semantic-trainer study {command}"
 
 
 def test_the_command_line_wins_over_scale_setting_and_recipe(recipe: Callable, study: Callable) -> None:

@@ -30,6 +30,13 @@ CONFIG = {
 PLAIN = {"knowledge_accuracy": [0.20, 0.25, 0.15, 0.22], "locality": [0.3, 0.3, 0.4, 0.35]}
 PAPER = {"knowledge_accuracy": [0.26, 0.29, 0.22, 0.27], "locality": [0.3, 0.31, 0.39, 0.35]}
 
+PLAIN_0 = {name: 0.5 for name in ("knowledge_accuracy", "deviation", "deviation_in_bad")}
+EXAMPLE = {
+    **dict.fromkeys(("prompt", "target", "old_answer", "new_answer"), "<s> a | b"),
+    "distance": 0.1,
+    "new_distance": 0.2,
+}
+
 
 def result(run: int, weighting: str, values: dict[str, float | None], **config: object) -> dict:
     names = (*paper.METRICS, "deviation", "deviation_in_bad", "locality_noise_floor")
@@ -117,6 +124,53 @@ def test_of_one_fact_a_run_the_interval_is_wilsons() -> None:
     assert row[6] == "71.10"
 
 
+def test_the_papers_numbers_stand_only_beside_what_they_are_about() -> None:
+    def beside(facts: str = "zsre_mend_1k.json", weighting: str = "none", **config: object) -> list[object]:
+        c = {**CONFIG, "facts": [facts], "weighting": weighting, **config}
+        return [
+            paper.deviation(c),
+            paper.norm(c, "amplification", "long"),
+            *(paper.reported(c, name) for name in paper.METRICS),
+        ]
+
+    assert beside() == [71.10, 0.63, 19.54, 21.24, 51.86]
+    assert beside(model="mistralai/Mistral-7B-v0.1")[:1] == [58.28]
+    assert beside(method="adalora") == [68.54, None, None, None, None]
+    assert beside(weighting="paper") == [None, None, 24.83, 23.15, 52.01]
+    assert beside("counterfact_6k.json", method="adalora") == [None, None, 16.79, 19.89, 38.11]
+    for nothing in (
+        {"facts": "mine.jsonl"},
+        {"weighting": "shuffled"},
+        {"method": "houlsby"},
+        {"filter": {"kind": "filter"}},
+    ):
+        assert beside(**nothing) == [None] * 5
+
+
+def test_arms_with_a_filter_are_no_plain_tuning() -> None:
+    replaced = [result(0, "none", PLAIN_0, filter={"kind": "filter", "replace_share": 0.5})]
+    study = {"zsre-lora": {"plain": [result(0, "none", PLAIN_0)], "filter-0.5": replaced}}
+    assert [row[1] for row in TABLES["table4"](study).rows] == ["plain"]
+    assert [row[-1] for row in table_1(study).rows] == ["71.10", "–"]
+
+
+def test_notes_say_how_each_arm_was_run_in_the_order_of_distances() -> None:
+    def one(group: str, low: float, **config: object) -> dict:
+        found = result(0, "none", PLAIN_0, distances=[low, low + 0.5], **config)
+        return found | {"draw": {"group": group, "run": 0, "seed": 0}, "examples": [EXAMPLE]}
+
+    groups = (("far", 0.5), ("near", 0.0))
+    tuned = [one(*group, learning_rate=0.004, model="/home/me/base") for group in groups]
+    study = {"zsre": {"plain": [one(*group, model="/home/me/base") for group in groups], "tuned": tuned}}
+    table = TABLES["table5"](study)
+    assert [row[0] for row in table.rows] == ["near", "near", "far", "far"]
+    assert "100 facts a run, near from 0 to 0.5, far from 0.5 to 1, 4 epochs" in table.to_markdown()
+    assert "zsre, other than plain: tuned (learning_rate 0.004)." in table.to_markdown()
+    assert "/home" not in table.to_markdown()
+    assert "&lt;s> a \\| b" in table.to_markdown()
+    assert "<s> a | b" in table.to_csv()
+
+
 def test_intervals_stay_within_0_and_100() -> None:
     assert in_points({"value": 0.5, "ci95": [-0.96, 2.2]}) == "50.0 [0.0, 100.0]"
     assert in_points({"value": None, "ci95": None}) == "–"
@@ -126,6 +180,8 @@ def test_the_papers_tables_agree_with_what_is_said_of_them() -> None:
     plain = [row for table in paper.PLAIN.values() for row in table.values()]
     assert sum(generality > accuracy for accuracy, generality, _ in plain) == 9
     assert len(plain) == 10
+    gains = [row[0] - paper.PLAIN[key][m][0] for key, table in paper.REWEIGHTED.items() for m, row in table.items()]
+    assert (round(min(gains), 2), round(max(gains), 2)) == (2.86, 5.91)
     for key, table in paper.REWEIGHTED.items():
         assert all(row[0] > paper.PLAIN[key][model][0] for model, row in table.items())
     for group, factor in paper.SPECTRA["amplification"].items():

@@ -1,0 +1,180 @@
+"""The recipe of a study: a YAML of options, its settings and scales, and the command line, which wins."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..study.arms import parse_arms
+from ..study.executors import EXECUTORS
+from ..study.measures import MEASURES, PROJECTION
+from ..study.protocol import PROTOCOLS, parse_groups
+from ..study.settings import Setting
+from ..training.training_args import SemanticTrainingArguments
+from .checks import check_study
+from .options import check_config, parse
+from .run import RunArguments
+
+SCALES = ("smoke", "file", "paper")
+ONCE = (
+    "data_dir",
+    "workers",
+    "shard",
+    "executor",
+    "threads",
+    "tables",
+    "figures",
+    "only_tables",
+    "output_dir",
+)  # the same in all settings
+
+
+@dataclass
+class StudyArguments(RunArguments):
+    """Facts, model and adapter as of `run`, and how often what is compared with what."""
+
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of fact files given by their bare names."})
+    protocol: str = field(
+        default="multi", metadata={"help": f"{' or '.join(PROTOCOLS)}: many facts a run, or one fact a run."}
+    )
+    runs: int = field(default=20, metadata={"help": "Paired runs of every arm, in each group."})
+    facts_per_run: int = field(default=100, metadata={"help": "Facts a run is taught, under protocol multi."})
+    groups: list[str] | None = field(
+        default=None,
+        metadata={"help": "Stratified sampling by distance, as in: short=0.1:0.3 long=0.6:1.0. None draws at random."},
+    )
+    arms: list[str] = field(
+        default_factory=lambda: ["plain", "paper"],
+        metadata={"help": 'What is compared, each "[NAME:] BASE [OPTION=VALUE ...]"; the first is the reference.'},
+    )
+    examples: int = field(default=0, metadata={"help": "Facts a run whose texts are kept, for Table 5."})
+    measures: list[str] | None = field(
+        default=None,
+        metadata={"help": f"{' and '.join(MEASURES)}, of each tuned model: for Table 2 and Figure 5."},
+    )
+    projection: str = field(default=PROJECTION, metadata={"help": "Which projection spectra are measured of."})
+    layer: int | None = field(default=None, metadata={"help": "Its layer, from 0; None takes the last one."})
+    tables: list[str] | None = field(default=None, metadata={"help": "Tables to write, as in: table3 table4."})
+    figures: list[str] | None = field(
+        default=None, metadata={"help": "Figures to draw, with their data, as in: figure3 figure8."}
+    )
+    only_tables: bool = field(
+        default=False, metadata={"help": "Write tables and figures of the results that there are."}
+    )
+    threads: int | None = field(
+        default=1, metadata={"help": "CPU threads a worker; the last bits of a training depend on them."}
+    )
+    workers: int = field(default=1, metadata={"help": "Processes, each with a model of its own in memory."})
+    shard: str | None = field(
+        default=None, metadata={"help": "I/N: make only every N-th run, beginning with the I-th."}
+    )
+    executor: str = field(default="processes", metadata={"help": f"{' or '.join(EXECUTORS)}: where workers live."})
+    scale: str = field(
+        default="file", metadata={"help": "smoke (two minutes), file (the recipe as it is) or paper (its full size)."}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("groups", "arms", "measures", "tables", "figures"):
+            if isinstance(getattr(self, name), str):
+                setattr(self, name, [getattr(self, name)])
+
+
+def read_recipe(argv: Sequence[str]) -> tuple[tuple[Setting, ...], StudyArguments, Path]:
+    """Settings, the options that hold for all of them, and the folder of the results.
+
+    A recipe is a YAML of options; `settings` lists regimes by `name` that change some of them, `scales` maps `smoke`
+    and `paper` to what changes at that size, its own `settings` among it. The command line wins over the scale, the
+    scale over the recipe's settings, a setting over the rest.
+    """
+    recipe, rest = load_recipe(argv)
+    scales, regimes = recipe.pop("scales", None) or {}, recipe.pop("settings", None) or [{}]
+    scale = _option(rest, "--scale") or recipe.get("scale", "file")
+    changes = dict(_scale(scales, scale))
+    own = changes.pop("settings", None)  # a scale's own settings stand above it, the recipe's below
+    regimes = own or regimes
+    if not isinstance(regimes, list) or not all(isinstance(regime, dict) for regime in regimes):
+        raise ValueError("`settings` must be a list of mappings, each with a `name` and the options that it changes")
+    settings, parsed = [], []
+    for number, regime in enumerate(regimes):
+        options = {**recipe, **changes, **regime} if own else {**recipe, **regime, **changes}
+        name = str(options.pop("name", "main" if len(regimes) == 1 else f"setting-{number}"))
+        args, training = parse(rest, "study", (StudyArguments, SemanticTrainingArguments), options)
+        check_study(args, training)
+        settings.append(create_setting(name, args, training))
+        parsed.append((args, training))
+    first, training = parsed[0]
+    _check_once(parsed)
+    names = [setting.name for setting in settings]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`settings` has a name twice: {names}. Give each its own.")
+    return tuple(settings), first, Path(training.output_dir)
+
+
+def load_recipe(argv: Sequence[str]) -> tuple[dict[str, object], list[str]]:
+    """The recipe of `--config`, and the rest of the command line."""
+    import yaml
+
+    argv = split_words(argv)
+    path = _option(argv, "--config")
+    if path is None:
+        return {}, argv
+    check_config(Path(path))
+    at = argv.index("--config")
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}, [*argv[:at], *argv[at + 2 :]]
+
+
+def split_words(argv: Sequence[str]) -> list[str]:
+    """The command line with `--name=value` as two words."""
+    return [part for word in argv for part in (word.split("=", 1) if word.startswith("--") else [word])]
+
+
+def _option(argv: Sequence[str], name: str) -> str | None:
+    """The word behind an option."""
+    if name not in argv:
+        return None
+    following = argv[argv.index(name) + 1 :][:1]
+    if not following or following[0].startswith("--"):
+        raise ValueError(f"`{name}` needs a value after it")
+    return following[0]
+
+
+def _scale(scales: Mapping[str, Mapping[str, object]], scale: str) -> Mapping[str, object]:
+    """What changes at this size."""
+    if scale not in SCALES:
+        raise ValueError(f"`scale` must be one of {', '.join(SCALES)}, but {scale!r} was passed")
+    if scale != "file" and scale not in scales:
+        raise ValueError(f"the recipe says nothing of `scale: {scale}`; it knows {', '.join(['file', *scales])}.")
+    return scales.get(scale) or {}
+
+
+def create_setting(name: str, args: StudyArguments, training: SemanticTrainingArguments) -> Setting:
+    """A setting from its options."""
+    from ..facts.sets import FactsArguments
+    from ..tuners.arguments import ModelArguments
+
+    facts, model = (
+        kind(**{f: getattr(args, f) for f in kind.__dataclass_fields__}) for kind in (FactsArguments, ModelArguments)
+    )
+    return Setting(
+        name=name,
+        facts=facts,
+        model=model,
+        training=training,
+        arms=parse_arms(args.arms),
+        protocol=args.protocol,
+        size=args.facts_per_run,
+        runs=args.runs,
+        groups=parse_groups(args.groups),
+        examples=args.examples,
+        measures=tuple(args.measures or ()),
+        projection=args.projection,
+        layer=args.layer,
+    )
+
+
+def _check_once(parsed: Sequence[tuple[StudyArguments, SemanticTrainingArguments]]) -> None:
+    """Raise a `ValueError` where settings differ in what a study has once."""
+    for name in ONCE:
+        values = [getattr(training if name == "output_dir" else args, name) for args, training in parsed]
+        if any(value != values[0] for value in values):
+            raise ValueError(f"`{name}` holds for the whole study: take it out of `settings`.")

@@ -1,0 +1,89 @@
+"""What stands below a table or a figure: how its numbers came about, and what is wrong with the paper's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..evaluation.statistics import average
+from . import paper
+from .averages import by_distance, in_points
+from .results import Results, Study
+
+RUNS_OWN = ("seed", "distances")  # options that differ between the runs of one arm
+
+
+def paper_notes(study: Study, table: str) -> list[str]:
+    """How each setting was run, at which commit, whose the paper's numbers are, and what is wrong with them."""
+    beside = [] if table == "table5" else [_whose(study)]
+    return [*provenance(study), *beside, *paper.INCONSISTENT[table]]
+
+
+def provenance(study: Study) -> list[str]:
+    """How each setting and arm was run, and at which commit."""
+    told = [note for setting, arms in study.items() for note in (regime(setting, arms), *changes(setting, arms))]
+    return [*told, _commits(study)]
+
+
+def regime(setting: str, arms: Results) -> str:
+    """One sentence a setting: facts, half, protocol, training of the first arm, and how answers were compared."""
+    results = by_distance(next(iter(arms.values())))
+    groups = {r["draw"]["group"]: r["config"]["distances"] for r in results if r["config"]["distances"]}
+    drawn = "".join(f", {name} from {low:g} to {high:g}" for name, (low, high) in groups.items())
+    config, protocol = results[0]["config"], results[0]["scores"]["knowledge_accuracy"]["protocol"]
+    half, size = f"{config['split']} half" if config["split"] else "both halves", config["facts_per_run"]
+    length = (
+        f"{config['num_train_epochs']:g} epochs"
+        if config.get("max_steps", -1) <= 0
+        else f"{config['max_steps']} steps"
+    )
+    return (
+        f"{setting}: {', '.join(config['facts'])}, {half}; {_model(config)}, "
+        f"{config['method']}; protocol {config['protocol']}, {size} fact{'s' * (size != 1)} a run{drawn}, "
+        f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; "
+        f"{protocol}."
+    )
+
+
+def changes(setting: str, arms: Results) -> list[str]:
+    """In what each further arm's options differ from those of the first one: one sentence, or none."""
+    first, *others = [(arm, results[0]["config"]) for arm, results in arms.items()]
+    found = []
+    for arm, config in others:
+        names = [n for n in {**first[1], **config} if n not in RUNS_OWN and config.get(n) != first[1].get(n)]
+        if names:
+            found.append(f"{arm} ({', '.join(f'{name} {_plain(config.get(name))}' for name in names)})")
+    return [f"{setting}, other than {first[0]}: {', '.join(found)}."] if found else []
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_plain(entry)}" for name, entry in value.items())
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _model(config: Mapping[str, object]) -> str:
+    """Hub id of a model, or the name of its folder, wherever that lies."""
+    model = str(config["model"])
+    return Path(model).name if Path(model).is_absolute() else model
+
+
+def _whose(study: Study) -> str:
+    """Which of the paper's models stands in the columns beside ours."""
+    configs = [results[0]["config"] for arms in study.values() for results in arms.values()]
+    models = {_model(config): paper.paper_model(str(config["model"])) for config in configs}
+    told = ", ".join(f"{theirs} beside {ours}" for ours, theirs in models.items())
+    return f"The paper's numbers are of other sizes and without intervals: {told}."
+
+
+def _commits(study: Study) -> str:
+    found = {r["environment"]["commit"] or "none" for a in study.values() for rs in a.values() for r in rs}
+    return f"Commit {', '.join(sorted(commit[:12] for commit in found))}."
+
+
+def floors(study: Study) -> list[str]:
+    """What locality can be at most, where it was measured."""
+    notes = []
+    for setting, arms in study.items():
+        floor = average([r["scores"]["locality_noise_floor"] for r in next(iter(arms.values()))])
+        if floor["value"] is not None:
+            notes.append(f"{setting}: the base agrees with itself in reshuffled batches on {in_points(floor)} %.")
+    return notes
