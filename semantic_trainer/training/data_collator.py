@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ..batching.positions import IGNORED
 from ..batching.shared_prefix import ROW_TOKENS, shared_prefix_rows
 
-WEIGHT = "weight"
+WEIGHT, EXAMPLE = "weight", "example_number"  # a row's weight, and its number where losses are told apart
 FILLER = -1.0  # the weight of a row that only fills a batch up: see filling.py
 
 
@@ -63,6 +63,8 @@ class FactCollator:
 class WeightedCollator:
     """Takes `weight` off the features, lets another collator do its work, and puts `weight`, (B,) float32, back.
 
+    So with `example_number`, (B,) int64, where there is such a column.
+
     Rows that only fill a batch up get labels of -100 and the weight 0, whatever the collator made of them.
 
     Args:
@@ -80,12 +82,18 @@ class WeightedCollator:
         if not isinstance(features[0], dict) or WEIGHT not in features[0]:
             return self.collator(features)
         weights = torch.tensor([feature[WEIGHT] for feature in features], dtype=torch.float32)
-        batch = self.collator([{k: v for k, v in feature.items() if k != WEIGHT} for feature in features])
+        numbers = example_numbers(features)
+        batch = self.collator([{k: v for k, v in f.items() if k not in (WEIGHT, EXAMPLE)} for f in features])
         fillers = weights == FILLER
         if fillers.any():
             batch["labels"] = batch["labels"].masked_fill(fillers[:, None], IGNORED)
         batch[WEIGHT] = weights.masked_fill(fillers, 0.0)
-        return batch
+        return {**batch, **numbers}
+
+
+def example_numbers(features: list[dict]) -> dict[str, torch.Tensor]:
+    """`{"example_number": (B,) int64}` where the features have row numbers, else nothing."""
+    return {EXAMPLE: torch.tensor([feature[EXAMPLE] for feature in features])} if EXAMPLE in features[0] else {}
 
 
 @dataclass
@@ -118,4 +126,10 @@ class SharedPrefixCollator:
             real, labels = features[:1], [[IGNORED] * len(features[0]["labels"])]
         rows = shared_prefix_rows([f["input_ids"] for f in real], labels, self.pad_token_id, self.row_tokens)
         weights = torch.tensor([f[WEIGHT] for f in real], dtype=torch.float32)
-        return {**vars(rows), "labels": rows.shift_labels, WEIGHT: weights.clamp(min=0.0)}  # Trainer counts `labels`
+        numbers = example_numbers(real)
+        return {
+            **vars(rows),
+            "labels": rows.shift_labels,
+            WEIGHT: weights.clamp(min=0.0),
+            **numbers,
+        }  # Trainer counts `labels`

@@ -12,9 +12,10 @@ from datasets import Dataset
 from ..distance.columns import Columns, Source
 from ..distance.filter_plan import ROW, FilterPlan
 from ..facts.messages import shown
-from .data_collator import WEIGHT
+from .data_collator import EXAMPLE, WEIGHT
 
 TOKENS = ("input_ids", "labels", "attention_mask")
+KEPT = (WEIGHT, EXAMPLE)
 
 
 class SemanticFilterCollator:
@@ -90,17 +91,17 @@ def _lean(rows: Dataset) -> Dataset:
 
 
 def _exchange(old: dict, new: dict) -> dict:
-    """The new example with the old one's columns, each as the same kind of value; the weight is the old one's.
+    """The new example with the old one's columns, each as the same kind of value; weight and number are the old one's.
 
     Weights are computed from the final set already: `attach` has put its distances into the training set.
     """
-    missing = [name for name in old if name not in new and name != WEIGHT]
+    missing = [name for name in old if name not in new and name not in KEPT]
     if missing:
         raise ValueError(
             f"`pool` has no column {', '.join(map(repr, missing))}, which the training set has; found "
             f"{sorted(new)}. Prepare both alike, or remove the column from the training set."
         )
-    return {name: value if name == WEIGHT else _like(value, new[name]) for name, value in old.items()}
+    return {name: value if name in KEPT else _like(value, new[name]) for name, value in old.items()}
 
 
 def _like(old: object, new: object) -> object:

@@ -3,6 +3,7 @@
 After Kumar, Packer, Koller, 2010, "Self-Paced Learning for Latent Variable Models", with soft weights.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from ..distribution import gather
 from ..files import write_atomically
 
+logger = logging.getLogger(__name__)
 STATE_FILE = "pacing_state.safetensors"
-MOST_ROWS = 2**24
 
 
 def self_paced_weights(losses: np.ndarray, temperature: float = 1.0, names: Sequence[str] | None = None) -> np.ndarray:
@@ -68,7 +69,7 @@ class Pacing(TrainerCallback):
     nor the number of processes. A row that was not seen keeps its loss.
 
     Args:
-        rows: N, of the training set; at most 2^24, since their numbers travel as float32.
+        rows: N, of the training set.
         temperature: of `self_paced_weights`.
         annealing: `linear` from the first step to the last, which has equal weights; or `none`.
         score: gives the (N,) losses before step 1, by one pass without gradients.
@@ -79,7 +80,7 @@ class Pacing(TrainerCallback):
         weights: (N,) of this epoch, before annealing.
 
     Raises:
-        ValueError: more rows than that, or a loss that is not finite.
+        ValueError: a loss that is not finite.
     """
 
     def __init__(
@@ -90,8 +91,6 @@ class Pacing(TrainerCallback):
         score: Callable[[], np.ndarray],
         names: Sequence[str] | None = None,
     ) -> None:
-        if rows > MOST_ROWS:
-            raise ValueError(f'`weighting="self_paced"` takes {MOST_ROWS:,} rows at most, but there are {rows:,}')
         self.temperature, self.annealing, self.score, self.names = temperature, annealing, score, names
         self.losses = self.weights = None
         self.epoch, self.progress = 0, 0.0

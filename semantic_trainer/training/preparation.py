@@ -157,7 +157,7 @@ class Preparation:
             check_numbers(dataset["weight"][:], "weight")
         elif args.weighting == "self_paced":
             self.weighted = True
-            return replace_columns(dataset, {"weight": np.arange(len(dataset), dtype=float)})  # its rows' numbers
+            return replace_columns(dataset, {"weight": np.ones(len(dataset))})  # the trainer's own follow the losses
         elif args.gamma == 0.0 and args.weighting != "none":
             return dataset
         elif args.weighting == "none":

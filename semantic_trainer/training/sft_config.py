@@ -45,8 +45,6 @@ class SemanticSFTConfig(WeightingArguments, SFTConfig):
                 'log-probabilities that ours would have changed. Set loss_type="nll", or use trl.SFTTrainer.'
             )
         super().__post_init__()
-        if self.weighting == "self_paced":
-            raise ValueError('`weighting="self_paced"` is SemanticWeightedTrainer\'s alone. Choose another weighting.')
 
     @classmethod
     def from_training_arguments(cls, args: TrainingArguments | None) -> "SemanticSFTConfig":

@@ -1,6 +1,8 @@
 """SemanticWeightedSFTTrainer: TRL's SFTTrainer with a per-example weight in the loss."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from inspect import signature
 
 import torch
@@ -13,10 +15,11 @@ from trl import __version__ as trl_version
 from ..facts.messages import meant
 from ..facts.schema import replace_columns, require_dataset
 from .checks import check_processes, check_trainable
-from .data_collator import WEIGHT, WeightedCollator
+from .data_collator import EXAMPLE, WEIGHT, WeightedCollator
 from .preparation import PREPARED_COLUMNS, Preparation, uses_every_parameter, warn_about_half_precision
 from .publishing import PublishedSafely
 from .rendering import NotOneAnswer, rendered_facts
+from .row_records import RowRecords
 from .sft_config import SemanticSFTConfig
 from .tuned_weights import TunedWeights
 from .weighted_rows import WeightedRows
@@ -25,7 +28,7 @@ logger = logging.getLogger(__name__)
 MORE = list(signature(SFTTrainer).parameters)[7:]  # arguments behind compute_loss_func
 
 
-class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SFTTrainer):
+class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, PublishedSafely, SFTTrainer):
     """[`~trl.SFTTrainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (trained tokens of the step)` with
@@ -113,6 +116,15 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SF
         if self.weighted:
             logger.info("weights: %s", {k: round(v, 4) for k, v in (self.weight_statistics or {}).items()})
         warn_about_half_precision(self.model, args)
+        self.keep_records()
+
+    def training_collator(self) -> object:
+        """TRL's, which carries weights too."""
+        return WeightedCollator(self.data_collator)
+
+    def row_losses(self, model: torch.nn.Module, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n,) losses of a batch's trained tokens, in nats, and (n,) which example each is of."""
+        return losses_of(model(**inputs, use_cache=False, fused_lm_head=True))
 
     def _measure(self, rows: Dataset, preparation: Preparation) -> Dataset:
         """The tokenised rows with old answers, distances and weights: the base is asked in the tokens of the rows."""
@@ -132,7 +144,7 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SF
     def get_train_dataloader(self) -> DataLoader:
         """As the parent, the collator wrapped for the time: evaluation sees it as it is."""
         collator = self.data_collator
-        self.data_collator = WeightedCollator(collator) if self.weighted else collator
+        self.data_collator = self.training_collator() if self.weighted else collator
         try:
             return super().get_train_dataloader()
         finally:
@@ -146,8 +158,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SF
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, object]:
         """Eq. 5 in training: the parent's loss and metrics, made from log-probabilities times the weights."""
-        weights = inputs.get(WEIGHT)
-        inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
+        weights, rows = inputs.get(WEIGHT), inputs.get(EXAMPLE)
+        inputs = {name: value for name, value in inputs.items() if name not in (WEIGHT, EXAMPLE)}
         if not (self.weighted and model.training):
             result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             return self.penalized(result, num_items_in_batch)
@@ -156,7 +168,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, TunedWeights, PublishedSafely, SF
                 "the batch has no `weight`: something removed the column between dataset and loss. Leave the "
                 "trainer's own get_train_dataloader in place."
             )
-        forward = WeightedForward(model, weights)
+        weights = weights if self.pacing is None else self.pacing.of(rows)
+        forward = WeightedForward(model, weights, partial(self.observe, rows))
         result = super().compute_loss(forward, inputs, return_outputs, num_items_in_batch)
         if not forward.applied:
             raise RuntimeError(
@@ -174,20 +187,29 @@ class WeightedForward:
     Args:
         model: with TRL's fused head, wrapped or not.
         weights: (B,).
+        observe: is given the unweighted losses of trained tokens, and which row each is of.
 
     Attributes:
         applied: whether a weighted loss can have been made.
     """
 
-    def __init__(self, model: torch.nn.Module, weights: torch.Tensor) -> None:
-        self.model, self.weights, self.applied = model, weights, False
+    def __init__(self, model: torch.nn.Module, weights: torch.Tensor, observe: Callable | None = None) -> None:
+        self.model, self.weights, self.observe, self.applied = model, weights, observe, False
 
     def __call__(self, **inputs: object) -> object:
         outputs = self.model(**inputs)
         if inputs.get("fused_lm_head"):
+            if self.observe is not None:
+                self.observe(*losses_of(outputs))
             outputs.log_probs = outputs.log_probs * self.weights.to(outputs.log_probs)[:, None]
             self.applied = True
         return outputs
+
+
+def losses_of(outputs: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n,) losses of the trained tokens in what TRL's fused head returned, in nats, and (n,) which row each is of."""
+    mask = outputs.label_mask.bool()
+    return -outputs.log_probs.detach()[mask], mask.nonzero()[:, 0]
 
 
 def _name(model: object) -> str:
@@ -198,7 +220,7 @@ def _name(model: object) -> str:
 
 def _to_be_measured(dataset: object, args: SemanticSFTConfig) -> bool:
     """Whether the distances of these rows are wanted, missing, and can be measured once TRL has tokenised them."""
-    if not isinstance(dataset, Dataset) or args.weighting in ("column", "none") or args.gamma == 0.0:
+    if not isinstance(dataset, Dataset) or args.weighting in ("column", "none", "self_paced") or args.gamma == 0.0:
         return False
     names = set(dataset.column_names)
     asked = {"prompt", "completion"} <= names and not {"distance", "input_ids", "image", "images"} & names

@@ -1,17 +1,28 @@
 """One training from its seed to its end: fresh weights on a base that is in memory."""
 
+from typing import NamedTuple
+
 import torch
 from datasets import Dataset
 from peft import PeftConfig, get_peft_model
 from transformers import PrinterCallback, ProgressCallback, TrainerState, set_seed
 
 from ..facts.prompts import PromptFormat
+from .history import LearningHistory
 from .trainer import SemanticWeightedTrainer
 from .training_args import SemanticTrainingArguments
 
 
 class DivergedError(ValueError):
     """A training has ended in weights that are not finite."""
+
+
+class Taught(NamedTuple):
+    """What a training leaves: the `PeftModel`, or the model itself where every weight was trained; state and logs."""
+
+    model: torch.nn.Module
+    state: TrainerState
+    history: LearningHistory | None
 
 
 def teach(
@@ -23,7 +34,7 @@ def teach(
     config: PeftConfig | None,
     checkpoint: str | None = None,
     quiet: bool = False,
-) -> tuple[torch.nn.Module, TrainerState]:
+) -> Taught:
     """Train a fresh adapter on `model`, or all its weights, on `facts`; everything random comes from `args.seed`.
 
     Args:
@@ -34,7 +45,7 @@ def teach(
         quiet: neither a progress bar nor a line for each log.
 
     Returns:
-        The `PeftModel`, or `model` itself where every weight was trained; and the trainer's state with its logs.
+        The trained model, the trainer's state with its logs, and with `learning_history` the losses of each fact.
 
     Raises:
         DivergedError: trained weights are not finite.
@@ -51,7 +62,7 @@ def teach(
     trainer.accelerator.free_memory()
     model.config.use_cache = use_cache  # Trainer switches it off
     check_finite(tuned)
-    return tuned, trainer.state
+    return Taught(tuned, trainer.state, trainer.history)
 
 
 def check_finite(model: torch.nn.Module) -> None:

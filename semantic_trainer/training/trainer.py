@@ -2,7 +2,6 @@
 
 import logging
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
@@ -19,16 +18,15 @@ from ..batching.positions import (
 from ..batching.probe import exact_in_blocks
 from ..batching.shared_prefix import model_inputs
 from ..batching.token_nll import token_nll
-from ..distribution import gather, is_first, world
 from ..facts.prompts import PromptFormat
 from ..tuners.fused_lora import fused_lora
 from .checks import check_processes, check_trainable
-from .data_collator import WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
+from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import without_swaps
 from .losses import stock_token_nll, weighted_sum
-from .pacing import Pacing, mean_losses
 from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .publishing import PublishedSafely
+from .row_records import RowRecords
 from .training_args import SemanticTrainingArguments
 from .tuned_weights import TunedWeights
 from .weighted_rows import WeightedRows
@@ -36,7 +34,7 @@ from .weighted_rows import WeightedRows
 logger = logging.getLogger(__name__)
 
 
-class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Trainer):
+class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedSafely, Trainer):
     """[`~transformers.Trainer`] whose training loss weighs each example by its target semantic distance.
 
     It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
@@ -112,7 +110,7 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
             warn_about_lost_losses(self.model)
         warn_about_half_precision(self.model, args)
         self._plain_head: bool | None = None  # not tried yet
-        self.pacing = self._paced() if self.weighted and args.weighting == "self_paced" else None
+        self.keep_records()
 
     def _inner_training_loop(self, *args: object, **kwargs: object) -> object:
         """As the parent; where rows share a prefix, with kernels of this project's own that compute the same."""
@@ -121,45 +119,9 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
         with fused_lora(self.model, own and self.args.fused_lora), blockwise(self.model, blocks):
             return super()._inner_training_loop(*args, **kwargs)
 
-    def _paced(self) -> Pacing:
-        """Self-paced weights, which follow training as one of its callbacks."""
-        args = self.args
-        if args.gamma is not None:
-            logger.warning(
-                "`gamma` has no part in self-paced weights; `pacing_temperature` says how far they go apart"
-            )
-        rows, how = self.train_dataset, (args.pacing_temperature, args.pacing_annealing)
-        names = rows["prompt"] if "prompt" in rows.column_names else None
-        pacing = Pacing(len(rows), *how, self._row_losses, names)
-        self.add_callback(pacing)
-        return pacing
-
-    @torch.no_grad()
-    def _row_losses(self) -> np.ndarray:
-        """(N,) mean losses of the target tokens of every training row: one pass, shared by the processes."""
-        rows, (rank, processes) = self.train_dataset, world()
-        rows = self._remove_unused_columns(rows) if self.args.remove_unused_columns else rows
-        size, training, model = self.args.answer_batch_size, self.model.training, self.model.eval()
-        losses = np.zeros(len(rows))
-        for start in range(rank * size, len(rows), processes * size):
-            numbers = range(start, min(start + size, len(rows)))
-            inputs = self._prepare_inputs(self.data_collator([rows[i] for i in numbers]))
-            inputs.pop(WEIGHT)
-            nll, examples, _, _ = self._token_losses(model, inputs)
-            losses[start : numbers.stop] = mean_losses(nll, examples, len(numbers))[0]
-        model.train(training)
-        return sum(gather([losses]))
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As the parent; a checkpoint of self-paced training also holds the losses it goes on with."""
-        super().save_model(output_dir, _internal_call)
-        if _internal_call and output_dir and self.pacing is not None:
-            self.pacing.save(output_dir, self.args.should_save)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        super()._load_from_checkpoint(resume_from_checkpoint, model)
-        if self.pacing is not None:
-            self.pacing.load(resume_from_checkpoint, is_first())
+    def row_losses(self, model: torch.nn.Module, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n,) losses of a batch's target tokens, in nats, and (n,) which example each is of."""
+        return self._token_losses(model, inputs)[:2]
 
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
@@ -180,8 +142,8 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, object]:
         """Eq. 5 in training, divided by the target tokens of the optimizer step; the parent's loss otherwise."""
-        weights = inputs.get(WEIGHT)
-        inputs = {name: value for name, value in inputs.items() if name != WEIGHT}
+        weights, rows = inputs.get(WEIGHT), inputs.get(EXAMPLE)
+        inputs = {name: value for name, value in inputs.items() if name not in (WEIGHT, EXAMPLE)}
         if not (self.weighted and model.training):
             result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             return self.penalized(result, num_items_in_batch, self.penalties_of_parent(num_items_in_batch))
@@ -193,9 +155,8 @@ class SemanticWeightedTrainer(WeightedRows, TunedWeights, PublishedSafely, Train
                 "get_train_dataloader, or leave the trainer's own data_collator in place."
             )
         nll, examples, keep, outputs = self._token_losses(model, inputs, return_outputs)
-        if self.pacing is not None:  # the column has row numbers
-            rows, weights = weights, self.pacing.of(weights)
-            self.pacing.observe(rows, nll, examples)
+        self.observe(rows, nll, examples)
+        weights = weights if self.pacing is None else self.pacing.of(rows)
         loss = self._scale(weighted_sum(nll, examples, weights), keep, num_items_in_batch)
         # PEFT adds AdaLoRA's penalty to a loss of the model's own, which is not asked for here.
         loss = self.penalized(loss, num_items_in_batch)

@@ -43,6 +43,10 @@ class WeightingArguments:
     pacing_annealing: str = field(
         default="linear", metadata={"help": "Of self_paced: linear to equal weights in the last step, or none."}
     )
+    learning_history: bool = field(
+        default=False,
+        metadata={"help": "Keep each fact's loss in each epoch: when it was learnt, at no cost."},
+    )
     known_lambda: float = field(
         default=1.0, metadata={"help": "Lambda of facts the base model knows already: 1.0 (the formula) or 0.0."}
     )
@@ -166,7 +170,7 @@ def optimizer_steps(args: TrainingArguments, dataset: object) -> int | None:
 
 NOT_DECISIVE = (
     *("output_dir", "run_name", "report_to", "disable_tqdm", "hub_token"),
-    *("logging_steps", "logging_strategy", "logging_first_step", "save_total_limit"),
+    *("logging_steps", "logging_strategy", "logging_first_step", "save_total_limit", "learning_history"),
 )
 ALWAYS_SHOWN = (
     *(f.name for f in fields(SemanticTrainingArguments) if f.name not in TrainingArguments.__dataclass_fields__),

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.data import DataLoader
 
-from .data_collator import WEIGHT
+from .data_collator import EXAMPLE, WEIGHT
 from .filling import FilledDataset, can_be_filled, fill_up
 from .filter_collator import columns_needed
 
@@ -21,9 +21,8 @@ class WeightedRows:
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if self.weighted and WEIGHT not in self._signature_columns:
-            self._signature_columns.append(WEIGHT)
-        self._signature_columns += set(columns_needed(self.data_collator)) - set(self._signature_columns)
+        needed = {*((WEIGHT, EXAMPLE) if self.weighted else ()), *columns_needed(self.data_collator)}
+        self._signature_columns += needed - set(self._signature_columns)
 
     def get_train_dataloader(self) -> DataLoader:
         """As the parent; in several processes, what is missing to whole batches is filled with rows without labels."""
