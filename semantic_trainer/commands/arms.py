@@ -18,12 +18,14 @@ from ..facts.prompts import PromptFormat
 from ..files import temporary_path
 from ..models import DEFAULT_HUB_ID, DEFAULT_MODEL, load_model
 from ..training.checkpoints import ranks_as_they_are
+from ..training.history import LearningHistory
 from ..training.teaching import DivergedError, teach
 from ..training.training_args import SemanticTrainingArguments, optimizer_steps
 from ..tuners.adalora import trainable_adalora
 from ..tuners.arguments import ModelArguments, adapter_config
 
 logger = logging.getLogger(__name__)
+HISTORY_FILE = "learning_history.json"
 
 
 def train_arm(
@@ -50,17 +52,17 @@ def train_arm(
     if checkpoint:
         logger.info("%s: going on from %s", finished.name, Path(checkpoint).name)
     try:
-        tuned, _ = teach(model, tokenizer, facts, form, training_args, config, checkpoint)
+        tuned, _, history = teach(model, tokenizer, facts, form, training_args, config, checkpoint)
     except DivergedError as error:
         raise ValueError(f"{finished.name.removesuffix('-adapter')}: {error} Add --overwrite.") from error
     if config is None:
-        on_first(save_trained, tuned, finished, tokenizer)
+        on_first(save_trained, tuned, finished, history, tokenizer)
         return tuned
     # Only now: under a Hub id PEFT would ask the Hub at every checkpoint whether the vocabulary has changed.
     name = DEFAULT_HUB_ID if args.model == DEFAULT_MODEL else args.model
     tuned.peft_config["default"].base_model_name_or_path = name
     tuned.peft_config["default"].revision = args.revision
-    on_first(save_trained, tuned, finished)
+    on_first(save_trained, tuned, finished, history)
     if trainable_adalora(tuned) is not None:  # what was pruned is zero in memory, and gone on disk: the same to a bit
         return read_trained(tuned.unload(), finished)
     return tuned
@@ -108,7 +110,9 @@ def last_whole_checkpoint(folder: Path, processes: int = 1) -> str | None:
     return None
 
 
-def save_trained(model: torch.nn.Module, folder: Path, tokenizer: object | None = None) -> None:
+def save_trained(
+    model: torch.nn.Module, folder: Path, history: LearningHistory | None, tokenizer: object | None = None
+) -> None:
     """Save an adapter, or a whole model with its tokenizer, to a folder that appears only when it is whole."""
     temporary = temporary_path(folder)
     if tokenizer is not None:
@@ -117,5 +121,13 @@ def save_trained(model: torch.nn.Module, folder: Path, tokenizer: object | None 
     else:
         with ranks_as_they_are(model):
             model.save_pretrained(temporary, save_embedding_layers=False)
+    if history is not None:
+        columns = {"losses": history.losses.T.tolist(), "first_learnt": history.first_learnt()}
+        (temporary / HISTORY_FILE).write_text(json.dumps(columns), encoding="utf-8")
     folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, folder)
+
+
+def read_history(finished: Path) -> dict[str, list]:
+    """Of each fact that an arm was taught `losses`, one an epoch, and `first_learnt`, an epoch or `None`."""
+    return json.loads((finished / HISTORY_FILE).read_text(encoding="utf-8"))

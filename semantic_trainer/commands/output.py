@@ -18,8 +18,10 @@ from ..files import CACHE_FIX, cache_dir, check_writable, place_atomically, swee
 from ..report.figures import DISTANCES_FILE, draw_run
 from ..report.model_card import create_model_card, write_text
 from ..report.page import create_report
+from ..report.reasons import counts, why_not
 from ..report.scores import result_rows
-from ..report.summary import SUMMARY_FILE, RunSummary, distance_warnings
+from ..report.summary import RUNS, SUMMARY_FILE, RunSummary, distance_warnings
+from .arms import HISTORY_FILE
 
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
@@ -41,6 +43,8 @@ RUN_COLUMNS = {
     "bad_case": "bad_case",
     "deviation": "deviation",
     "relative_deviation": "relative_deviation",
+    "losses": "losses",
+    "first_learnt": "first_learnt",
 }
 
 
@@ -163,7 +167,11 @@ def join_tables(facts: Dataset, tables: Mapping[str, Dataset]) -> Dataset:
     """One row a fact: its columns, its distance and weight, and every run's answers and scores."""
     for run, table in tables.items():
         for column, name in RUN_COLUMNS.items():
-            facts = facts.add_column(f"{run}_{name}", table[column][:])
+            if column in table.column_names:  # the base has not been taught
+                facts = facts.add_column(f"{run}_{name}", table[column][:])
+    columns = facts.to_dict()
+    for arm in RUNS[1:]:
+        facts = facts.add_column(f"{arm}_why_not", why_not(columns, arm))
     return facts
 
 
@@ -172,7 +180,10 @@ def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tab
     path = folder.path
     for arm, place in (("weighted", path), ("plain", path / "plain")):
         for file in sorted(folder.adapter(arm).iterdir()):
-            if file.name != "README.md":  # PEFT's; ours is written below
+            if file.name not in (
+                "README.md",
+                HISTORY_FILE,
+            ):  # PEFT's card, ours is written below; columns of the table
                 place_atomically(file, place / file.name)
     joined = join_tables(facts, tables)
     buffer = io.BytesIO()
@@ -185,8 +196,25 @@ def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tab
     shutil.rmtree(path / "checkpoints", ignore_errors=True)
 
 
+def describe_not_learnt(path: Path) -> list[str]:
+    """For each arm of a finished run, how many facts were not learnt, and what may be why."""
+    names = [f"{arm}_{name}" for arm in RUNS[1:] for name in ("knowledge_accuracy", "why_not")]
+    file, lines = path / "facts.parquet", []
+    if not set(names) <= set(pyarrow.parquet.read_schema(file).names):  # of an earlier version
+        return []
+    columns = pyarrow.parquet.read_table(file, columns=names).to_pydict()
+    for arm in RUNS[1:]:
+        wrong = [not right for right in columns[f"{arm}_knowledge_accuracy"]]
+        found = counts(columns[f"{arm}_why_not"], wrong)
+        if any(wrong):
+            lines.append(
+                f"Not learnt, {arm}: {sum(wrong)} facts; {', '.join(f'{n} {why}' for why, n in found.items())}."
+            )
+    return lines
+
+
 def print_results(summary: RunSummary, folder: str) -> None:
-    """The one table of a run, what was said before training, and where everything is."""
+    """The one table of a run, what was said before training, what was not learnt, and where everything is."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -201,5 +229,7 @@ def print_results(summary: RunSummary, folder: str) -> None:
     console.print(table)
     shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in summary.distances["shares"].items())
     console.print(f"Before training: mean distance {summary.distances['mean']:.3f}; {shares}.", highlight=False)
+    for line in describe_not_learnt(Path(folder)):
+        console.print(line, highlight=False, markup=False)
     seconds = summary.environment["seconds"]
     console.print(f"Written to {folder} in {seconds:.0f} s; open {folder}/report.html.", highlight=False, markup=False)

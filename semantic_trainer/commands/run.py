@@ -16,6 +16,7 @@ from ..answers.decoding import ANSWER_DTYPE, context_length
 from ..answers.known import add_known_labels
 from ..answers.store import text_hash
 from ..batching.layout import Layout
+from ..batching.positions import IGNORED
 from ..batching.probe import unsuited
 from ..distance.embedding import EmbeddingTable
 from ..distance.weighting import add_weights
@@ -33,7 +34,7 @@ from ..report.taught import describe_base, describe_taught
 from ..training.checks import check_processes
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, adapter_config, check_pruning, check_tuning
-from .arms import base_again, train_arm
+from .arms import base_again, read_history, train_arm
 from .checks import check_arms, check_steps
 from .options import parse
 from .output import OutputFolder, print_results, write_outputs
@@ -152,7 +153,10 @@ def _teach(
         arm_args = replace_arm(training_args, folder, arm, weighting)
         tuned = train_arm(model, tokenizer, facts.remove_columns("weight"), form, arm_args, args, folder.adapter(arm))
         evaluations[arm] = evaluate(tuned, base=record)
+    facts = facts.add_column("target_tokens", target_tokens(facts, tokenizer, form))
     tables = {name: evaluations[name].table for name in RUNS}
+    for arm in RUNS[1:]:
+        tables[arm] = replace_columns(tables[arm], on_first(read_history, folder.adapter(arm)))
     summary = RunSummary(
         config=folder.config
         | {"prompt_text": form.prompt_text("{prompt}"), "prompt_format": form.kind, "dtype": str(dtype)[6:]},
@@ -206,11 +210,18 @@ def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:
     return add_weights(facts, gamma, weighting, args.known_lambda, args.clip_distance, args.seed)
 
 
+def target_tokens(facts: Dataset, tokenizer: object, form: PromptFormat) -> list[int]:
+    """How many tokens each target has, its end included."""
+    labels = tokenize_facts(facts.select_columns(["prompt", "target"]), tokenizer, form)["labels"]
+    return [sum(label != IGNORED for label in row) for row in labels]
+
+
 def replace_arm(
     args: SemanticTrainingArguments, folder: OutputFolder, arm: str, weighting: str
 ) -> SemanticTrainingArguments:
-    """The arm's arguments: alike but for the weighting and the checkpoint folder."""
-    return replace(args, weighting=weighting, output_dir=str(folder.checkpoints(arm)), remove_unused_columns=True)
+    """The arm's arguments: alike but for the weighting and the checkpoint folder; each fact's losses are kept."""
+    own = {"weighting": weighting, "output_dir": str(folder.checkpoints(arm)), "learning_history": True}
+    return replace(args, **own, remove_unused_columns=True)
 
 
 @torch.no_grad()

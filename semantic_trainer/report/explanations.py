@@ -35,6 +35,10 @@ CAPTIONS = {
         "Share of facts whose answer moved away from the target, by distance before training. An answer that was near "
         "has more room to move away."
     ),
+    "learnt_by_epoch": (
+        "Share of facts that were learnt by each epoch: every token of the target had more than half of the odds when "
+        "that epoch came to the fact. Greedy answers may be right earlier, and a fact can be lost again."
+    ),
     "generality_by_relation": (
         "Share of rephrased questions answered exactly, by relation, the least learnt at the top; few facts each, so "
         "read it for where to look."

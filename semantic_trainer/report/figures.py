@@ -99,6 +99,22 @@ def distance_histogram(histogram: Mapping[str, Sequence]) -> Figure:
     return figure
 
 
+def learnt_by_epoch(tables: Mapping[str, Dataset]) -> Figure:
+    """Share of facts whose target had become the certain answer by each epoch's training step, one line a run."""
+    figure, axes = _figure()
+    epochs = 1
+    for run, table in tables.items():
+        first = np.array([np.inf if epoch is None else epoch for epoch in table["first_learnt"][:]])
+        epochs = max(epochs, *map(len, table["losses"][:]))
+        x = np.arange(1, epochs + 1)
+        axes.plot(x, [(first <= epoch).mean() for epoch in x], marker="o", label=run, color=COLORS.get(run))
+    axes.set(ylim=(-0.04, 1.04), xlim=(0.7, epochs + 0.3), xlabel="epoch", ylabel="share of facts learnt by then")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.8)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(tables))
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a PNG, whole or not at all."""
     buffer = io.BytesIO()
@@ -115,6 +131,8 @@ def draw_run(folder: Path, facts: Dataset, tables: Mapping[str, Dataset]) -> lis
         "accuracy_against_distance.png": share_against_distance(tables, "knowledge_accuracy", "knowledge accuracy"),
         "deviation_against_distance.png": share_against_distance(tuned, "deviation", "share that moved away"),
     }
+    if all("first_learnt" in table.column_names for table in tuned.values()):
+        figures["learnt_by_epoch.png"] = learnt_by_epoch(tuned)
     if "relation" in facts.column_names and any(facts["relation"][:]):
         figures["generality_by_relation.png"] = generality_by_relation(facts["relation"][:], tuned)
     return [save_figure(figure, folder / "figures" / name) for name, figure in figures.items()]

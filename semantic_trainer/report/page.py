@@ -21,6 +21,7 @@ from .summary import RUNS, RunSummary
 from .verdict import create_verdict, paired_differences
 
 SCRIPTS, STYLE = ("table.js", "report.js"), "report.css"
+SHOWN = 200  # facts that were not learnt
 
 
 def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warnings: list[str]) -> str:
@@ -48,6 +49,7 @@ def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warn
         beside=[result_row(summary, metric, None) for metric in BESIDE],
         pictures=[_picture(path) for path in figures],
         labels=known_labels(table),
+        missed=not_learnt(table),
         warnings=warnings,
         sources=source_names(summary),
     )
@@ -157,3 +159,21 @@ def known_labels(table: Dataset) -> list[dict[str, object]]:
         distances = f"{distance[chosen].mean():.3f}"
         rows.append({"title": label.replace("_", " "), "n": int(chosen.sum()), "distance": distances, "cells": cells})
     return rows
+
+
+def not_learnt(table: Dataset) -> list[dict[str, object]]:
+    """Facts that an arm does not answer as taught, those of both arms first, with what may be why; at most 200."""
+    names = [f"{arm}_{name}" for arm in RUNS[1:] for name in ("answer", "knowledge_accuracy", "why_not")]
+    if not {*names, "prompt", "target"} <= set(table.column_names):
+        return []
+    rows = []
+    for row in table.select_columns(["prompt", "target", *names]).to_list():
+        wrong = {arm: not row[f"{arm}_knowledge_accuracy"] for arm in RUNS[1:]}
+        if any(wrong.values()):
+            cells = {arm: _missed(row, arm) if wrong[arm] else None for arm in wrong}
+            rows.append({"prompt": row["prompt"], "target": row["target"], "arms": cells, "n": sum(wrong.values())})
+    return sorted(rows, key=lambda row: -row["n"])[:SHOWN]
+
+
+def _missed(row: Mapping[str, object], arm: str) -> dict[str, object]:
+    return {"answer": row[f"{arm}_answer"], "why": row[f"{arm}_why_not"] or ["no reason found"]}

@@ -42,14 +42,16 @@ class Worker:
         folder: the study's folder.
         data_dir: where bare names of fact files are looked for.
         threads: CPU threads; the last bits of a training depend on them.
+        keep_diverged: whether a training that diverges is a result, without scores, and not an error.
 
     Attributes:
         seconds: wall time in `training` and in `decoding` so far.
     """
 
-    def __init__(self, folder: Path, data_dir: str | None, threads: int) -> None:
+    def __init__(self, folder: Path, data_dir: str | None, threads: int, keep_diverged: bool = False) -> None:
         torch.set_num_threads(threads)
         self.folder, self.data_dir, self.seconds = folder, data_dir, Counter()
+        self.keep_diverged = keep_diverged
         self.environment = describe_environment()
         self.forget()
 
@@ -100,25 +102,43 @@ class Worker:
         write_result(unit.path(self.folder), result)
         gc.collect()  # the optimizer, which the trainer's own cycles hold
 
+    def seconds_per_fact(self, unit: Unit, n: int) -> dict[str, float]:
+        """Wall time a fact that `training` and `decoding` take in a run, from the first n of its facts."""
+        pool, draw, size = self.pool(unit.setting), unit.draw, unit.setting.per_run
+        rows = draw_rows(pool.rows[draw.group], size, draw.run, unit.setting.training.seed)[:n]
+        facts = pool.facts.select(rows)
+        record, before = pool.record(facts), Counter(self.seconds)
+        with quietly(), self._scratch(unit) as scratch:
+            args = unit.setting.training_of(unit.arm, draw.seed, str(scratch))
+            tuned, _ = self._train(unit, pool, facts, args)
+            self._score(unit, pool, tuned, facts, record)
+        return {name: (self.seconds - before)[name] / len(facts) for name in ("training", "decoding")}
+
     def _run(self, unit: Unit, pool: Pool, scratch: str) -> dict[str, object]:
         setting, draw, arm = unit.setting, unit.draw, unit.arm
         rows = draw_rows(pool.rows[draw.group], setting.per_run, draw.run, setting.training.seed)
         facts = pool.facts.select(rows)
         replaced = replace_facts(arm, facts, pool.facts, rows, draw.seed) if arm.filters else None
-        record = self._record_of(unit, pool, facts)
+        record, losses = self._record_of(unit, pool, facts), pool.losses(replaced.scored if replaced else facts)
         args = setting.training_of(arm, draw.seed, scratch)
-        try:
-            tuned, state = self._train(unit, pool, replaced.train if replaced else facts, args)
-        except DivergedError as error:
-            raise ValueError(f"{unit.label}: {error}") from error
-        table = self._score(unit, pool, tuned, replaced.scored if replaced else facts, record)
-        measured = self._measure(unit, pool, tuned, facts)
-        return {
+        said = {
             "config": unit.config,
             "arm": arm.name,
             "draw": {"group": draw.group, "run": draw.run, "seed": draw.seed},
             "answer_store": pool.store.name,
             "facts": describe_draw(facts["distance"][:]),
+        }
+        try:
+            tuned, state = self._train(unit, pool, replaced.train if replaced else facts, args)
+        except DivergedError as error:
+            if self.keep_diverged:
+                return said | {"diverged": str(error), "scores": {}, "rows": {}}
+            raise ValueError(f"{unit.label}: {error}") from error
+        scored = replaced.scored if replaced else facts
+        table = self._score(unit, pool, tuned, scored, record) | {"target_loss": losses}
+        measured = self._measure(unit, pool, tuned, facts)
+        return {
+            **said,
             "training": describe_training(state, args.max_grad_norm),
             **({"filter": replaced.described} if replaced else {}),
             **measured,
@@ -140,7 +160,7 @@ class Worker:
         with self._clock("training"):
             model = base.fresh()
             config = adapter_config(model, model_args, optimizer_steps(args, facts))
-            base.model, state = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True)
+            base.model, state, _ = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True)
         return base.model, state
 
     def _score(

@@ -50,7 +50,15 @@ def test_a_run_leaves_everything_that_was_promised(
     columns = {"prompt", "target", "old_answer", "distance", "weight"}
     for arm in ("plain", "weighted"):
         columns |= {f"{arm}_{name}" for name in ("answer", "distance", "knowledge_accuracy", "locality", "generality")}
+        columns |= {f"{arm}_{name}" for name in ("losses", "first_learnt", "why_not")}
     assert columns <= set(table.column_names)
+    assert {len(losses) for losses in table["plain_losses"].to_pylist()} == {2}
+    missed = [bool(why) for why in table["plain_why_not"].to_pylist()]
+    right = table["plain_knowledge_accuracy"].to_pylist()
+    assert not any(why and good for why, good in zip(missed, right, strict=True))
+    if not all(right):
+        assert f"Not learnt, plain: {12 - sum(right)} facts; " in printed.out
+        assert 'id="missed"' in (out / "report.html").read_text()
     accuracy = sum(table["weighted_knowledge_accuracy"].to_pylist()) / 12
     assert data["runs"]["weighted"]["knowledge_accuracy"]["value"] == pytest.approx(accuracy)
 
