@@ -79,6 +79,32 @@ def token_shares(
     return _floats(_by_batch(model, processing_class, heads, tails, batch_size, dtype, share))
 
 
+def target_losses(
+    model: torch.nn.Module,
+    processing_class: object,
+    prompts: Sequence[str],
+    targets: Sequence[str],
+    prompt_format: PromptFormat,
+    batch_size: int = 64,
+    dtype: str = "float32",
+) -> np.ndarray:
+    """Mean loss of each target's tokens, the end among them, as training sees it at its start: (N,) in nats a token.
+
+    Example:
+        >>> target_losses(model, tokenizer, ["Who wrote Emma?"], ["Jane Austen"], PromptFormat.question_answer())
+        array([4.2])
+    """
+    heads = prompt_format.prompt_ids(processing_class, prompts)
+    end = [processing_class.eos_token_id]
+    tails = [ids + end for ids in prompt_format.completion_ids(processing_class, targets, prompts)]
+
+    def loss(batch: Layout, numbers: list[int]) -> torch.Tensor:
+        nll = F.cross_entropy(batch.logits(model).float().cpu(), batch.targets, reduction="none")  # (n,)
+        return torch.bincount(batch.examples, nll.double()) / torch.bincount(batch.examples)
+
+    return _floats(_by_batch(model, processing_class, heads, tails, batch_size, dtype, loss))
+
+
 def _floats(values: list[torch.Tensor]) -> np.ndarray:
     return np.array([float(value) for value in values], dtype=float)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from .results import Unit
 from .worker import Worker
 
-Options = tuple[Path, str | None, int]  # of a Worker
+Options = tuple[Path, str | None, int, bool]  # of a Worker
 Submit = Callable[[Unit], Future]
 PASSED_ON = ("SEMANTIC_TRAINER_CACHE", "HF_HOME", "HF_HUB_OFFLINE", "PYTHONPATH")  # to workers of Ray
 _worker: Worker | None = None  # of a process that `process_pool` started

@@ -16,7 +16,7 @@ from ..answers.stage import open_store, warn_about_long_targets
 from ..answers.store import AnswerStore
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..evaluation.evaluator import answer_protocol
-from ..evaluation.forward import next_token_distributions
+from ..evaluation.forward import next_token_distributions, target_losses
 from ..evaluation.record import BaseRecord
 from ..evaluation.table import text_lists
 from ..facts.prompts import PromptFormat
@@ -95,6 +95,7 @@ class Pool:
         self.table = EmbeddingTable.from_model(model)
         self.store: AnswerStore = open_store(model, tokenizer, self.form, self.settings)
         self.answers: dict[str, Answer] = {}
+        self._losses: tuple[tuple, list[float]] | None = None  # of the last run's facts
         self.ask(prompts, "old answers")
         columns = {
             "old_answer": [self.answers[prompt].text for prompt in prompts],
@@ -127,3 +128,14 @@ class Pool:
             rows = next_token_distributions(model, tokenizer, unrelated, self.form, self.batch_size, ANSWER_DTYPE)
         moved = dict(zip(unrelated, rows, strict=True))
         return BaseRecord(self.answers, moved, self.table, self.form, self.settings)
+
+    def losses(self, facts: Dataset) -> list[float]:
+        """The base's loss on each target, in nats a token: what `study.predictors` reads."""
+        pairs = tuple(zip(facts["prompt"][:], facts["target"][:], strict=True))
+        if self._losses is None or self._losses[0] != pairs:  # a run's facts together: last bits depend on the batch
+            model, tokenizer = self.base.fresh(), self.base.tokenizer
+            with self.clock():
+                prompts, targets = map(list, zip(*pairs, strict=True))
+                found = target_losses(model, tokenizer, prompts, targets, self.form, self.batch_size, ANSWER_DTYPE)
+            self._losses = pairs, found.tolist()
+        return self._losses[1]

@@ -30,12 +30,19 @@ class Study:
         folder: results: one JSON a run and arm.
         data_dir: where bare names of fact files are looked for.
         threads: CPU threads a worker; part of every result's config, since the last bits depend on it.
+        keep_diverged: whether a training that diverges is a result, without scores, and not an error.
     """
 
     settings: tuple[Setting, ...]
     folder: Path
     data_dir: str | None = None
     threads: int = 1
+    keep_diverged: bool = False
+
+    @property
+    def options(self) -> tuple[Path, str | None, int, bool]:
+        """Of its workers."""
+        return self.folder, self.data_dir, self.threads, self.keep_diverged
 
     def units(self) -> list[Unit]:
         """Every run of every arm: run after run, the arms of one beside each other."""
@@ -108,7 +115,7 @@ def run_study(
     alone = workers == 1 and executor == "processes"
     bar = tqdm(total=len(units), initial=len(units) - len(pending), desc="runs", unit="run", smoothing=0.1)
     with bar, libraries_set_apart():
-        worker = Worker(study.folder, study.data_dir, study.threads)
+        worker = Worker(*study.options)
         for setting in dict.fromkeys(unit.setting.name for unit in pending):
             _announce(worker, next(s for s in study.settings if s.name == setting))
         spent = _alone(worker, pending, bar) if alone else _together(study, worker, pending, workers, executor, bar)
@@ -140,9 +147,9 @@ def _together(
     study: Study, worker: Worker, pending: Sequence[Unit], workers: int, executor: str, bar: tqdm
 ) -> Counter:
     """The same in several processes; what one of them cannot do ends them all."""
-    spent, options = Counter(worker.seconds), (study.folder, study.data_dir, study.threads)
+    spent = Counter(worker.seconds)
     worker.forget()  # the workers load a base each
-    with EXECUTORS[executor](workers, options) as submit:
+    with EXECUTORS[executor](workers, study.options) as submit:
         waiting = {submit(unit) for unit in pending}
         try:
             while waiting:

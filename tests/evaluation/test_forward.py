@@ -7,8 +7,8 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from semantic_trainer import PromptFormat, evaluate_facts
-from semantic_trainer.evaluation.forward import next_token_divergences, token_shares
+from semantic_trainer import PromptFormat, evaluate_facts, tokenize_facts
+from semantic_trainer.evaluation.forward import next_token_divergences, target_losses, token_shares
 
 FORM = PromptFormat.question_answer()
 PROMPTS = ["Who wrote Emma?", "What is the capital of France, the country?", "Who?", "Where is it?"]
@@ -50,6 +50,21 @@ def test_shares_are_the_slow_references(batch_size: int, tuned: PeftModel, token
     expected = [slow_share(tuned, tokenizer, *pair) for pair in zip(PROMPTS, TARGETS, strict=True)]
     assert token_shares(tuned, tokenizer, PROMPTS, TARGETS, FORM, batch_size).tolist() == pytest.approx(expected)
     assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_losses_are_those_that_training_begins_with(
+    batch_size: int, tuned: PeftModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    tuned.eval()
+    expected = []
+    facts = tokenize_facts(Dataset.from_dict({"prompt": PROMPTS, "target": TARGETS}), tokenizer, FORM)
+    for row in facts:
+        ids, labels = (torch.tensor([row[name]]) for name in ("input_ids", "labels"))
+        with torch.no_grad():
+            expected.append(float(tuned(input_ids=ids, labels=labels).loss))
+    found = target_losses(tuned, tokenizer, PROMPTS, TARGETS, FORM, batch_size)
+    assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])

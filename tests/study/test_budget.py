@@ -1,0 +1,128 @@
+"""The search for a setting, on results whose best one is known."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_trainer.study.arms import Arm
+from semantic_trainer.study.budget import (
+    CONFIRMING,
+    CURVE,
+    RUNS,
+    Budget,
+    Candidate,
+    candidates,
+    planned_epochs,
+    schedule,
+    search,
+)
+
+
+class Made:
+    """Results of a landscape with one best learning rate; every run that is asked for is counted once.
+
+    Args:
+        best: the best learning rate.
+        diverges: learning rates from which on training diverges.
+        gain: what weights add to accuracy.
+    """
+
+    def __init__(self, best: float, diverges: float = np.inf, gain: float = 0.0, noise: float = 0.0) -> None:
+        self.best, self.diverges, self.gain, self.noise = best, diverges, gain, noise
+        self.made: set[tuple[str, int]] = set()
+        self.epochs = 0.0
+
+    def __call__(self, arms: Sequence[Arm], n: int) -> dict[str, list[dict]]:
+        return {arm.name: [self.result(arm, run) for run in range(n)] for arm in arms}
+
+    def result(self, arm: Arm, run: int) -> dict:
+        rate, epochs = arm.training["learning_rate"], arm.training["num_train_epochs"]
+        if (arm.name, run) not in self.made:
+            self.made.add((arm.name, run))
+            self.epochs += epochs
+        result = {"draw": {"group": "all", "run": run}, "environment": {"seconds": {"training": epochs}}}
+        result["config"] = {"protocol": "multi"}
+        if rate >= self.diverges:
+            return result | {"diverged": "not finite", "scores": {}}
+        off = abs(np.log2(rate / self.best)) + (0.2 if arm.training["per_device_train_batch_size"] == 5 else 0)
+        value = 0.9 - 0.2 * off + (self.gain if arm.base != "plain" else 0.0)
+        value += self.noise * np.random.default_rng([run, int(1e6 * rate)]).normal()
+        value = float(np.clip(value, 0, 1))
+        scores = {m: {"value": value, "ci95": None, "n": 10, "protocol": "made"} for m in ("knowledge_accuracy",)}
+        scores |= {m: {"value": 0.5, "ci95": None, "n": 10, "protocol": "made"} for m in ("generality", "locality")}
+        return result | {"scores": scores}
+
+
+def grid(*rates: float) -> list[Candidate]:
+    return candidates(rates, (5, 10), (8,), {(5, 8): 4, (10, 8): 4})
+
+
+def test_the_best_is_found_and_what_is_expected_comes_from_fresh_draws() -> None:
+    measure = Made(4e-3, noise=0.02)
+    found = search(grid(1e-3, 2e-3, 4e-3, 8e-3), measure)
+    assert (found.best.learning_rate, found.best.batch_size) == (4e-3, 10)
+    fresh = [measure.result(found.best.arm(), run) for run in range(RUNS, RUNS + CONFIRMING)]
+    values = [result["scores"]["knowledge_accuracy"]["value"] for result in fresh]
+    assert found.expected["plain"]["knowledge_accuracy"]["value"] == pytest.approx(np.mean(values))
+    assert found.trials[0]["learning_rate"] == 4e-3
+    assert found.trials[0]["runs"] == RUNS
+    assert [row["epochs"] for row in found.curve] == [2, 4, 8]
+    assert found.weighted_best is None
+    assert found.difference == {}
+
+
+@pytest.mark.parametrize("best", [2.5e-4, 16e-3])
+def test_the_search_goes_past_the_ends_of_its_learning_rates(best: float) -> None:
+    assert search(grid(1e-3, 2e-3, 4e-3), Made(best)).best.learning_rate == best
+
+
+def test_a_rate_at_which_training_diverges_is_never_the_best() -> None:
+    found = search(grid(1e-3, 2e-3, 4e-3, 8e-3), Made(8e-3, diverges=3e-3))
+    assert found.best.learning_rate == 2e-3
+    worst = next(row for row in found.trials if row["learning_rate"] == 4e-3)
+    assert worst["knowledge_accuracy"]["value"] == 0.0
+
+
+def test_weights_are_compared_at_their_own_best_on_the_same_draws() -> None:
+    found = search(grid(1e-3, 2e-3, 4e-3), Made(2e-3, gain=0.05, noise=0.01), "paper")
+    assert found.difference["knowledge_accuracy"].value == pytest.approx(0.05)
+    assert found.difference["knowledge_accuracy"].n == CONFIRMING
+    assert set(found.expected) == {"plain", "paper"}
+    assert {row["arm"] for row in found.curve} == {"plain", "paper"}
+
+
+@given(st.integers(1, 60), st.integers(1, 9))
+def test_every_round_halves_and_the_last_one_has_all_runs(n: int, runs: int) -> None:
+    rounds = schedule(n, runs)
+    assert rounds[0] == (n, 1)
+    assert all(after == -(-before // 2) for (before, _), (after, _) in zip(rounds, rounds[1:], strict=False))
+    assert rounds[-1][0] == 1 or rounds[-1][1] == runs
+
+
+@given(st.lists(st.sampled_from([1e-3, 2e-3, 4e-3, 8e-3]), min_size=3, max_size=4, unique=True), st.booleans())
+def test_the_plan_counts_what_the_search_makes(rates: list[float], weighted: bool) -> None:
+    rates = sorted(rates)
+    measure = Made(rates[1])  # no end: no further learning rates
+    search(grid(*rates), measure, "paper" if weighted else None)
+    assert planned_epochs(2 * len(rates), weighted, CURVE) == (len(measure.made), measure.epochs / 4)
+
+
+def test_one_candidate_is_measured_and_expected() -> None:
+    found = search([Candidate(2e-3, 10, 4, 8, 16)], Made(2e-3))
+    assert isinstance(found, Budget)
+    assert found.best.options == {
+        "learning_rate": 2e-3,
+        "per_device_train_batch_size": 10,
+        "num_train_epochs": 4,
+        "lora_r": 8,
+        "lora_alpha": 16,
+    }
+
+
+def test_alpha_stays_in_proportion_to_the_rank() -> None:
+    found = candidates((1e-3,), (10,), (8, 32), {(10, 8): 4, (10, 32): 4}, alpha_to_rank=2.0)
+    assert [(c.rank, c.alpha) for c in found] == [(8, 16), (32, 64)]
+    assert candidates((1e-3,), (10,), (None,), {(10, None): 4})[0].arm().model == {}

@@ -1,0 +1,37 @@
+"""What predicts whether a fact will stick, on facts whose chances are known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from semantic_trainer.study.predictors import fit_outlook, rank_auc, rank_correlations
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
+def test_rank_auc_is_scikit_learns(rows: list[tuple[int, bool]]) -> None:
+    scores, learnt = zip(*rows, strict=True)
+    if 0 < sum(learnt) < len(learnt):
+        assert rank_auc(scores, learnt) == pytest.approx(roc_auc_score(learnt, scores))
+
+
+def test_chances_follow_the_feature_that_decides_and_add_up() -> None:
+    draw = np.random.default_rng(0)
+    features = {"distance": draw.uniform(0, 1, 600), "target_loss": draw.uniform(0, 8, 600)}
+    learnt = draw.random(600) < 1 / (1 + np.exp(features["target_loss"] - 4))
+    found = fit_outlook(features, learnt)
+    assert found.probabilities(features).sum() == pytest.approx(learnt.sum(), abs=1.0)
+    assert found.auc == pytest.approx(fit_outlook(features, learnt, ["target_loss"]).auc, abs=0.03)
+    assert found.auc > 0.85 > 0.65 > fit_outlook(features, learnt, ["distance"]).auc
+    correlations = rank_correlations(features, learnt)
+    assert correlations["target_loss"]["rho"] < -0.5
+    assert abs(correlations["distance"]["rho"]) < 0.15
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_where_all_facts_ended_alike_the_share_is_all_there_is_to_say(value: bool) -> None:
+    found = fit_outlook({"distance": [0.1, 0.5, 0.9], "target_loss": [1, 2, 3]}, [value] * 3)
+    assert found.auc is None
+    assert found.probabilities({"distance": [0.3], "target_loss": [7]})[0] == pytest.approx(0.8 if value else 0.2)
+    assert rank_correlations({"distance": [0.1, 0.5]}, [1, 1], ["distance"])["distance"]["rho"] is None
