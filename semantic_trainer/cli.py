@@ -16,7 +16,7 @@ from .files import disk_trouble
 # What a user can cause; anything else is our mistake and keeps its traceback.
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError)
 BOOLEANS = ("true", "t", "yes", "y", "1", "false", "f", "no", "n", "0")
-KEPT = ("run", "distances", "filter", "study")  # commands that go on from what they have finished
+KEPT = ("run", "distances", "budget", "filter", "study")  # commands that go on from what they have finished
 
 
 def build_parser() -> argparse.ArgumentParser:

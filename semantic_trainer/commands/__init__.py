@@ -4,6 +4,7 @@ COMMANDS = {
     "run": "teach facts: measure, train plain and weighted, evaluate, report",
     "facts": "validate and describe files of facts",
     "distances": "the report before training: which facts are near, far or known",
+    "budget": "the learning rate, rank and batch size that make the most facts stick, and what they buy",
     "filter": "replace facts by facts of a pool, so that their distances are smaller and wider spread",
     "study": "repeated, paired runs from a recipe, and the paper's tables and figures of them",
     "ask": "ask the base and the tuned models of a finished run, side by side",

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 from transformers.integrations import get_reporting_integration_callbacks
 
 from ..training.training_args import SemanticTrainingArguments
+from ..tuners.arguments import check_tuning
+from ..tuners.methods import LOW_RANK
 
 if TYPE_CHECKING:
+    from .budget import BudgetArguments
     from .recipe import StudyArguments
 
 WITHOUT_EFFECT = {
@@ -61,6 +64,37 @@ def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments
     for name, (value, _) in WITHOUT_EFFECT.items():
         if getattr(training_args, name) != value:
             raise ValueError(f"`{name}` has no effect on `study`, which only evaluates at the end. Leave it out.")
+
+
+def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArguments) -> None:
+    """Refuse what `budget` cannot do, before anything is loaded."""
+    for name in ("resume", "overwrite", "known_labels"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` has no effect on `budget`, which goes on with what is there. Leave it out.")
+    if training_args.weighting == "column":
+        raise ValueError('`weighting="column"` is for your own script; `budget` computes weights from distances.')
+    _check_numbers(training_args)
+    if training_args.max_steps > 0:
+        raise ValueError("`max_steps` is no budget: smaller batches would see fewer facts. Give `num_train_epochs`.")
+    if args.seconds is None and training_args.num_train_epochs <= 0:
+        raise ValueError("`num_train_epochs` must be above 0, or `seconds` given: there would be nothing to spend")
+    if args.seconds is not None and not (math.isfinite(args.seconds) and args.seconds > 0):
+        raise ValueError(f"`seconds` must be finite and above 0, but {args.seconds} was passed")
+    for name in ("learning_rates", "batch_sizes", "ranks"):
+        values = getattr(args, name)
+        if values is not None and not (values and all(math.isfinite(v) and v > 0 for v in values)):
+            raise ValueError(f"`{name}` must be numbers above 0, but {values} was passed")
+        if values and len(set(values)) < len(values):
+            raise ValueError(f"`{name}` has a value twice: {values}")
+    if args.ranks is not None and args.method not in LOW_RANK:
+        raise ValueError(f"`ranks` has no effect on {args.method}. Leave it out.")
+    for name in ("facts_per_run", "workers"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
+    check_tuning(args)
+    for name, (value, _) in WITHOUT_EFFECT.items():
+        if getattr(training_args, name) != value:
+            raise ValueError(f"`{name}` has no effect on `budget`, which only evaluates at the end. Leave it out.")
 
 
 def _check_numbers(training_args: SemanticTrainingArguments) -> None:

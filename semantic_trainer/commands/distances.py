@@ -16,7 +16,9 @@ from ..answers.decoding import ANSWER_DTYPE, context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first, local_main_first
+from ..evaluation.forward import target_losses
 from ..facts.prompts import PromptFormat
+from ..facts.schema import replace_columns
 from ..facts.sets import read_fact_sets, resolve_format
 from ..files import check_writable
 from ..hub.plan import Upload
@@ -27,9 +29,10 @@ from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_arms
 from .options import parse
+from .outlook import describe_outlook, read_search
 from .output import DISTANCES_FILE
 from .publishing import PublishArguments, publish
-from .run import RunArguments, weigh
+from .run import RunArguments, run_config, weigh
 
 logger = logging.getLogger(__name__)
 HARDEST = 10
@@ -50,12 +53,18 @@ class DistancesArguments(RunArguments):
         default=None, metadata={"help": "The model's name on the server; None takes the only one it offers."}
     )
     endpoint_concurrency: int = field(default=16, metadata={"help": "Requests in flight."})
+    budget: str | None = field(
+        default=None,
+        metadata={"help": "Folder of a `budget` search with this model: about how many facts will stick."},
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.server()  # a bad URL is refused before anything is read
         if self.endpoint_model and not self.endpoint:
             raise ValueError("`endpoint_model` is a name on a server: give its URL as `endpoint`, or leave it out.")
+        if self.budget and self.endpoint:
+            raise ValueError("`budget` needs the model's loss on each target, which a server does not tell.")
 
     def server(self) -> Endpoint | None:
         """The server to ask, if there is one."""
@@ -81,9 +90,12 @@ class MeasureArguments(PublishArguments, DistancesArguments):
 def main(argv: Sequence[str]) -> int:
     """Parse, measure, print, draw; publish where that is asked."""
     args, training_args = parse(argv, "distances", (MeasureArguments, SemanticTrainingArguments))
+    search = read_search(Path(args.budget), run_config(args, training_args)) if args.budget else None
     facts, model, tokenizer, form = measured(args, training_args)
     if is_first():
         report(facts, training_args)
+        if search:
+            print("\n".join(describe_outlook(facts, *search)))
     how = (form, training_args.max_new_tokens, training_args.answer_batch_size, ANSWER_DTYPE, None)
 
     def plan() -> list[Upload]:
@@ -121,6 +133,9 @@ def measured(
     form = resolve_format(facts, tokenizer, training_args, limit)
     size = training_args.answer_batch_size
     facts = add_old_answers(facts, model, tokenizer, form, training_args.max_new_tokens, size, ANSWER_DTYPE)
+    if args.budget:
+        losses = target_losses(model, tokenizer, facts["prompt"][:], facts["target"][:], form, size, ANSWER_DTYPE)
+        facts = replace_columns(facts, {"target_loss": losses})
     return weigh(add_distances(facts, table, tokenizer, form), training_args), model, tokenizer, form
 
 

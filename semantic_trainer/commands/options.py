@@ -95,8 +95,8 @@ def check_types(arguments: object) -> None:
         number = float in allowed and isinstance(value, int) and not isinstance(value, bool)
         right = type(value) in allowed or number or (name in ("columns", "method_options") and isinstance(value, dict))
         if list in allowed and isinstance(value, list) and name != "shots":
-            numbers = list[float] in kinds
-            right = all(isinstance(entry, (int, float) if numbers else str) for entry in value)
+            entries = int if list[int] in kinds else (int, float) if list[float] in kinds else str
+            right = all(isinstance(entry, entries) for entry in value)
         if not right:
             names = " or ".join("nothing" if kind is NoneType else kind.__name__ for kind in allowed)
             raise ValueError(f"`{name}` must be of type {names}, but {value!r} was passed")

@@ -1,0 +1,280 @@
+"""`semantic-trainer budget`: the learning rate, rank and batch size that make the most facts stick."""
+
+import json
+import logging
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+
+from ..facts.sets import FactsArguments
+from ..files import check_writable, write_atomically
+from ..study.arms import PLAIN, Arm
+from ..study.averages import in_points
+from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, planned_epochs, search
+from ..study.executors import EXECUTORS
+from ..study.results import Unit, read_study
+from ..study.runner import Study, run_study
+from ..study.settings import Setting
+from ..study.worker import Worker
+from ..training.training_args import SemanticTrainingArguments, decisive_options
+from ..tuners.arguments import ModelArguments
+from ..tuners.methods import LOW_RANK
+from .checks import check_budget
+from .options import parse
+from .run import RunArguments
+
+logger = logging.getLogger(__name__)
+NAME = "budget"
+BATCH_SIZES, RANKS = (5, 10), (8, 32)
+SAMPLE, PROBED = 100, 20
+SUMMARY, FIGURE, RECOMMENDED = "budget.json", "budget.png", "recommended.yaml"
+
+
+@dataclass
+class BudgetArguments(RunArguments):
+    """Facts, model and method as of `run`, what may be spent on one run, and what is tried."""
+
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of fact files given by their bare names."})
+    seconds: float | None = field(
+        default=None,
+        metadata={"help": "Budget of one training in seconds, on this machine; None takes num_train_epochs."},
+    )
+    facts_per_run: int | None = field(
+        default=None,
+        metadata={"help": f"Facts a run is taught; None takes all, or {SAMPLE} if there are more."},
+    )
+    learning_rates: list[float] | None = field(
+        default=None, metadata={"help": "Where the search begins; None takes the method's usual ones."}
+    )
+    batch_sizes: list[int] | None = field(default=None, metadata={"help": "Facts a step; None takes 5 and 10."})
+    ranks: list[int] | None = field(
+        default=None, metadata={"help": "Of a low-rank adapter, lora_alpha in proportion; None takes 8 and 32."}
+    )
+    threads: int | None = field(default=1, metadata={"help": "CPU threads a worker."})
+    workers: int = field(default=1, metadata={"help": "Processes, each with a model of its own in memory."})
+    executor: str = field(default="processes", metadata={"help": f"{' or '.join(EXECUTORS)}: where workers live."})
+
+
+def main(argv: Sequence[str]) -> int:
+    """Parse, search, print, write."""
+    args, training_args = parse(argv, NAME, (BudgetArguments, SemanticTrainingArguments))
+    check_budget(args, training_args)
+    budget, setting = find_budget(args, training_args)
+    write_budget(Path(training_args.output_dir), budget, setting)
+    print_budget(budget, setting, training_args.output_dir)
+    return 0
+
+
+def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments) -> tuple[Budget, Setting]:
+    """The setting at which the most facts stick, and what it is expected to buy.
+
+    Args:
+        args: facts, model, method, what is tried and on how many facts a run.
+        training_args: `num_train_epochs` is the budget where `args.seconds` is `None`; `weighting` is compared with
+            plain training, each at its own best setting, and `none` leaves that out. `output_dir` keeps every run; a
+            search that was interrupted goes on there.
+
+    Returns:
+        What was found, and the study's setting without arms of it.
+
+    Raises:
+        ValueError: an option out of its range, or a budget of less than one epoch.
+
+    Example:
+        >>> args = BudgetArguments(facts=["builtin:invented"], ranks=[8], batch_sizes=[10])
+        >>> find_budget(args, SemanticTrainingArguments("runs/budget", num_train_epochs=4))[0].best.learning_rate
+        0.004
+    """
+    folder = Path(training_args.output_dir)
+    check_writable(folder, "`output_dir`", "Choose another folder.")
+    weighting = None if training_args.weighting == "none" or training_args.gamma == 0.0 else training_args.weighting
+    setting = create_setting(args, training_args)
+    rates = args.learning_rates or LEARNING_RATES[args.method]
+    sizes = args.batch_sizes or BATCH_SIZES
+    ranks = (args.ranks or RANKS) if args.method in LOW_RANK else (None,)
+    spent = probe(setting, args, rates[0], sizes, ranks, folder)
+    epochs = {key: _epochs(args, training_args, cost, setting.per_run) for key, cost in spent.items()}
+    grid = candidates(sorted(rates), sizes, ranks, epochs, args.lora_alpha / args.lora_r)
+    curve = CURVE if args.method != "adalora" else tuple(factor for factor in CURVE if factor >= 1)  # needs its steps
+    announce(setting, args, grid, spent, weighting is not None, curve)
+    return search(grid, partial(measure, setting, args, folder), weighting, curve), setting
+
+
+def create_setting(args: BudgetArguments, training_args: SemanticTrainingArguments) -> Setting:
+    """The setting of the study that the search is, for as many facts a run as there are, or as were asked for."""
+    facts, model = (
+        kind(**{f.name: getattr(args, f.name) for f in fields(kind)}) for kind in (FactsArguments, ModelArguments)
+    )
+    setting = Setting(NAME, facts, model, training_args, (), size=args.facts_per_run or SAMPLE)
+    if args.facts_per_run is None:
+        found = len(setting.read_pool(args.data_dir))
+        if found > SAMPLE:
+            logger.warning(
+                "%d facts: the search teaches %d of them a run, and what it expects holds for as many. Give "
+                "--facts_per_run for more",
+                *(found, SAMPLE),
+            )
+        setting = replace(setting, size=min(found, SAMPLE))
+    return setting
+
+
+def probe(
+    setting: Setting,
+    args: BudgetArguments,
+    rate: float,
+    sizes: Sequence[int],
+    ranks: Sequence[int | None],
+    folder: Path,
+) -> dict[tuple[int, int | None], dict[str, float]]:
+    """(batch size, rank) -> seconds a fact and epoch of `training`, and a fact of `decoding`; kept for a later try."""
+    path = folder / "probe.json"
+    names = {f"{size}-{rank}": (size, rank) for size in sizes for rank in ranks}
+    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if set(names) <= set(held):
+        return {key: held[name] for name, key in names.items()}
+    epochs = setting.training.num_train_epochs
+    worker, found = Worker(*Study((setting,), folder, args.data_dir, args.threads or 1).options), {}
+    n = setting.per_run if args.method == "adalora" else PROBED  # it needs enough steps to prune
+    for name, (size, rank) in [(None, (sizes[0], ranks[0])), *names.items()]:  # the first one warms up
+        arm = Candidate(rate, size, epochs, rank, args.lora_alpha if rank else None).arm()
+        with_arm = replace(setting, arms=(arm,), runs=1)
+        spent = worker.seconds_per_fact(Unit(with_arm, with_arm.draws[0], arm, {}), n)
+        found[name] = {"training": spent["training"] / epochs, "decoding": spent["decoding"]}
+    held |= {name: found[name] for name in names}
+    write_atomically(path, json.dumps(held, indent=1).encode())
+    return {key: held[name] for name, key in names.items()}
+
+
+def _epochs(
+    args: BudgetArguments, training_args: SemanticTrainingArguments, cost: Mapping[str, float], facts: int
+) -> float:
+    """As many as the budget allows."""
+    if args.seconds is None:
+        return training_args.num_train_epochs
+    epochs = math.floor(args.seconds / (cost["training"] * facts))
+    if epochs < 1:
+        raise ValueError(
+            f"`seconds` is {args.seconds:g}, but one epoch of {facts} facts takes about "
+            f"{cost['training'] * facts:.0f} s here. Give more, or lower `facts_per_run`."
+        )
+    return epochs
+
+
+def announce(
+    setting: Setting,
+    args: BudgetArguments,
+    grid: Sequence[Candidate],
+    spent: Mapping[tuple[int, int | None], Mapping[str, float]],
+    weighted: bool,
+    curve: Sequence[float],
+) -> None:
+    """Say how long the search will take."""
+    runs, budgets = planned_epochs(len(grid), weighted, curve)
+    training = [spent[c.batch_size, c.rank]["training"] * c.epochs for c in grid]
+    decoding = [spent[c.batch_size, c.rank]["decoding"] for c in grid]
+    seconds = setting.per_run * (budgets * sum(training) + runs * sum(decoding)) / len(grid) / args.workers
+    print(
+        f"{len(grid)} settings, about {runs} runs of {setting.per_run} facts: about {max(1, round(seconds / 60))} min "
+        f"with {args.workers} worker{'s' * (args.workers > 1)}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def measure(
+    setting: Setting, args: BudgetArguments, folder: Path, arms: Sequence[Arm], runs: int
+) -> dict[str, list[dict]]:
+    """Results of the first runs of each arm, those made that are not there yet."""
+    study = Study(
+        (replace(setting, arms=tuple(arms), runs=runs),), folder, args.data_dir, args.threads or 1, keep_diverged=True
+    )
+    run_study(study, args.workers, executor=args.executor)
+    found = read_study(folder, NAME)
+    return {arm.name: found[arm.name] for arm in arms}
+
+
+def write_budget(folder: Path, budget: Budget, setting: Setting) -> None:
+    """The numbers, the picture, and a config of the best setting for `run`."""
+    from ..report.budget_figure import budget_figure
+    from ..report.themes import save_themes
+
+    found = {
+        "facts": setting.facts.facts,
+        "split": setting.facts.split,
+        "facts_per_run": setting.per_run,
+        "method": setting.model.method,
+        "best": vars(budget.best),
+        "arm": budget.best.arm().name,
+        "weighted_best": budget.weighted_best and vars(budget.weighted_best),
+        "expected": budget.expected,
+        "difference": {name: d and vars(d) for name, d in budget.difference.items()},
+        "trials": budget.trials,
+        "curve": budget.curve,
+    }
+    save_themes(partial(budget_figure, budget.trials, budget.curve), folder / FIGURE)
+    write_atomically(folder / RECOMMENDED, recommended(setting, budget.best).encode())
+    write_atomically(folder / SUMMARY, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def recommended(setting: Setting, best: Candidate) -> str:
+    """A YAML for `run`: the options that the search was given, and the best setting."""
+    import yaml
+
+    given = {
+        name: value
+        for arguments in (setting.facts, setting.model)
+        for name, value in vars(arguments).items()
+        if value != getattr(type(arguments)(), name)
+    }
+    defaults = decisive_options(SemanticTrainingArguments(output_dir=""))
+    training = {n: v for n, v in decisive_options(setting.training).items() if v != defaults.get(n)}
+    if training.get("weighting") == "none":  # `run` always compares
+        del training["weighting"]
+    options = given | training | best.options | {"output_dir": "runs/recommended"}
+    head = "# The setting that made the most facts stick; semantic-trainer run --config recommended.yaml\n"
+    return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
+
+
+def print_budget(budget: Budget, setting: Setting, folder: str) -> None:
+    """The best settings, and what the best is expected to buy."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for title, rows in (("The ten best of all settings", budget.trials[:10]), ("Other budgets", budget.curve)):
+        table = Table(title=f"{title}; per cent, 95 % intervals over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in ("arm", "lr", "batch", "rank", "epochs", "runs", "s/run", *METRICS):
+            table.add_column(name.replace("_", " "), justify="left" if name == "arm" else "right")
+        for row in rows:
+            rank = "–" if row["rank"] is None else str(row["rank"])
+            numbers = f"{row['learning_rate']:g}", str(row["batch_size"]), rank, f"{row['epochs']:g}", str(row["runs"])
+            table.add_row(row["arm"], *numbers, f"{row['seconds']:.0f}", *(in_points(row[m]) for m in METRICS))
+        console.print(table)
+    for line in sentences(budget, setting):
+        console.print(line, highlight=False, markup=False)
+    console.print(f"Written to {folder}: {SUMMARY}, {FIGURE}, {RECOMMENDED}.", highlight=False, markup=False)
+
+
+def sentences(budget: Budget, setting: Setting) -> list[str]:
+    """What was found, in words."""
+    options = ", ".join(f"{name} {value:g}" for name, value in budget.best.options.items())
+    found = budget.expected[PLAIN]
+    out = [
+        f"Best: {options}.",
+        f"Of {setting.per_run} facts like these, plain training is expected to teach "
+        f"{in_points(found['knowledge_accuracy'])} % (generality {in_points(found['generality'])} %), "
+        "from draws that had no part in choosing.",
+    ]
+    if budget.weighted_best:
+        arm = next(name for name in budget.expected if name != PLAIN)
+        d = budget.difference["knowledge_accuracy"]
+        said = str(d) if d else "not known"
+        out.append(
+            f"{arm} weights, at their own best learning rate of {budget.weighted_best.learning_rate:g}, against that: "
+            f"{said} points of accuracy."
+        )
+    return out

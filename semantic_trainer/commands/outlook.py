@@ -1,0 +1,75 @@
+"""Of facts not taught yet, how many will stick: from what a `budget` search has seen of others on the same model."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+
+from ..study.predictors import FEATURES, Outlook, fit_outlook
+from ..study.results import read_study
+from .budget import NAME, SUMMARY
+
+SHOWN = 10
+ASKED = ("model", "revision", "prompt_format", "system_prompt", "shots", "max_new_tokens")  # must be alike
+
+
+def read_search(folder: Path, options: dict[str, object]) -> tuple[dict, list[dict]]:
+    """What a search has found, and the results of the best setting's plain runs.
+
+    Args:
+        options: of the facts to be judged: their model and prompt format must be the search's.
+
+    Raises:
+        FileNotFoundError: there is no finished search.
+        ValueError: it was made with another model or prompt format.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`budget` {str(folder)!r} holds no finished search (no {SUMMARY}). Make one: semantic-trainer budget "
+            f"--config FILE.yaml --output_dir {folder}"
+        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    results = [result for result in read_study(folder, NAME)[found["arm"]] if result["scores"]]
+    held = results[0]["config"]
+    differs = [f"{n} ({held.get(n)!r}, not {options.get(n)!r})" for n in ASKED if held.get(n) != options.get(n)]
+    if differs:
+        raise ValueError(
+            f"`budget` {str(folder)!r} was searched with another {', '.join(differs)}. What it has seen says nothing "
+            "of these facts. Give the same options, or make a search with these."
+        )
+    return found, results
+
+
+def outlook_of(results: Sequence[dict]) -> Outlook:
+    """What was learnt in these runs, fitted on what was known of each fact before."""
+    rows = [result["rows"] for result in results]
+    features = {name: [value for row in rows for value in row[name]] for name in FEATURES}
+    return fit_outlook(features, [right for row in rows for right in row["knowledge_accuracy"]])
+
+
+def describe_outlook(facts: Dataset, found: dict, results: Sequence[dict]) -> list[str]:
+    """How many of the facts will stick at the search's best setting, and the least likely ones.
+
+    Args:
+        facts: with `distance` and `target_loss`.
+    """
+    outlook = outlook_of(results)
+    chances = outlook.probabilities({name: facts[name][:] for name in FEATURES})
+    best = found["best"]
+    auc = "" if outlook.auc is None else f", telling the two apart with an AUC of {outlook.auc:.2f}"
+    lines = [
+        f"At {best['epochs']:g} epochs with learning rate {best['learning_rate']:g}, about {chances.sum():.0f} of "
+        f"these {len(facts)} facts will stick ({outlook.learnt} of {outlook.n} did in the search{auc})."
+    ]
+    if len(facts) != found["facts_per_run"]:
+        lines.append(
+            f"The search taught {found['facts_per_run']} facts a run; with {len(facts)} the share will be another one."
+        )
+    if outlook.auc is not None:
+        lines.append("The least likely ones:")
+        for i in np.argsort(chances, kind="stable")[:SHOWN].tolist():
+            lines.append(f"  {chances[i]:4.0%}  {facts[i]['prompt']} -> {facts[i]['target']}")
+    return lines

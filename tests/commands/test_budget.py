@@ -1,0 +1,112 @@
+"""The budget search of a tiny model, gone on with, and what it leaves behind."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from semantic_trainer.cli import main
+from semantic_trainer.study.worker import Worker
+
+SMALL = {
+    "num_train_epochs": 2,
+    "learning_rates": ["0.005", "0.01"],
+    "batch_sizes": ["4"],
+    "ranks": ["2"],
+    "weighting": "none",
+    "save_strategy": None,
+    "logging_steps": None,
+    "report_to": None,
+    "learning_rate": None,
+    "per_device_train_batch_size": None,
+    "lora_r": None,
+}
+
+
+@pytest.fixture
+def two_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search itself is tested on made results: here no further learning rates, and few runs."""
+    monkeypatch.setattr("semantic_trainer.study.budget.MOST_STEPS", 0)
+    monkeypatch.setattr("semantic_trainer.study.budget.CONFIRMING", 2)
+
+
+def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
+    call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, wide: None
+) -> None:
+    made, run = [], Worker.run
+
+    def interrupted(self: Worker, unit: object) -> None:
+        made.append(unit.label)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        run(self, unit)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "run", interrupted)
+        assert call("budget", **SMALL) == 130
+    said = capsys.readouterr().err
+    assert "2 settings, about" in said
+    assert "go on with: semantic-trainer budget" in said
+    assert call("budget", **SMALL) == 0
+    said = capsys.readouterr().out
+    assert "plain training is expected to teach" in said
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {
+        *("budget", "budget.json", "budget.png", "budget.svg", "budget-dark.png", "probe.json", "recommended.yaml")
+    }
+    found = json.loads((out / "budget.json").read_text())
+    assert found["facts_per_run"] == 12
+    assert {row["learning_rate"] for row in found["trials"]} == {0.005, 0.01}
+    assert found["expected"]["plain"]["knowledge_accuracy"]["n"] == 2
+    first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert call("budget", **SMALL) == 0  # nothing is left to do
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
+    recommended = yaml.safe_load((out / "recommended.yaml").read_text())
+    assert recommended["learning_rate"] == found["best"]["learning_rate"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(recommended | {"output_dir": str(tmp_path / "run")}))
+    shutil.rmtree(tmp_path / "distances", ignore_errors=True)
+    told = {"save_strategy": None, "logging_steps": None, "report_to": None, "output_dir": tmp_path / "distances"}
+    assert call("distances", **told, budget=out) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"At 2 epochs with learning rate 0\.0\d+, about \d+ of these 12 facts will stick \(\d+ of \d+ did", said
+    )
+    assert call("distances", **told, budget=out, prompt_format="question_answer") == 2
+    assert "was searched with another prompt_format ('auto', not 'question_answer')" in capsys.readouterr().err
+    assert call("distances", **told, budget=tmp_path) == 2
+    assert "holds no finished search (no budget.json)" in capsys.readouterr().err
+    monkeypatch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
+    assert main(["run", "--config", str(tmp_path / "run.yaml")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"resume": "true"}, "`resume` has no effect on `budget`"),
+        ({"seconds": "-1"}, "`seconds` must be finite and above 0"),
+        ({"seconds": "0.000001"}, "one epoch of 12 facts takes about"),
+        ({"learning_rates": ["0"]}, "`learning_rates` must be numbers above 0"),
+        ({"batch_sizes": ["4", "4"]}, "`batch_sizes` has a value twice"),
+        ({"method": "houlsby"}, "`ranks` has no effect on houlsby"),
+        ({"max_steps": "3"}, "`max_steps` is no budget"),
+        ({"facts_per_run": "13"}, "`facts_per_run` is 13, but the pool has 12 facts"),
+        ({"workers": "0"}, "`workers` must be at least 1"),
+        ({"executor": "slurm"}, "`executor` 'slurm' is unknown"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(more: dict, message: str, call: Callable, tmp_path: Path, capsys) -> None:
+    assert call("budget", **{**SMALL, **more}) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "budget.json").exists()
+
+
+def test_seconds_buy_epochs(call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {"training": 0.25 / 12, "decoding": 0.0}
+    monkeypatch.setattr(Worker, "seconds_per_fact", lambda self, unit, n: {**costs, "training": 2 * costs["training"]})
+    assert call("budget", **SMALL, seconds=0.6) == 0
+    found = json.loads((tmp_path / "out" / "budget.json").read_text())
+    assert found["best"]["epochs"] == 2
