@@ -112,6 +112,8 @@ def findings(published: Published) -> list[str]:
 
 def changed_answers(published: Published, table: "Dataset") -> list[str]:
     """How many answers are others than those published, where `facts.parquet` is there to say."""
+    import pyarrow
+
     from .comparable import read_columns
     from .published import FACTS
 
@@ -120,7 +122,7 @@ def changed_answers(published: Published, table: "Dataset") -> list[str]:
         return []
     try:
         kept = {row["prompt"]: row[column] for row in read_columns(path, ["prompt", column])}
-    except ValueError as error:
+    except (ValueError, TypeError, pyarrow.ArrowException) as error:
         return [f"its published answers cannot be read: {error}"]
     asked = list(zip(table["prompt"][:], table["new_answer"][:], strict=True))
     others = sum(kept.get(prompt) != answer for prompt, answer in asked)
@@ -136,15 +138,17 @@ def show(rows: Sequence["Replicated"], found: Sequence[str]) -> None:
 
     from ..report.scores import TITLES, format_score
 
-    protocol = printable(rows[0].measured["protocol"])
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=escape(protocol), caption_justify="left")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left")
+    table.caption = escape(printable(rows[0].measured["protocol"]))
     for name, side in (("", "left"), ("published", "right"), ("measured now", "right"), ("difference", "right")):
         table.add_column(name, justify=side, overflow="fold")
-    table.add_column("")
-    for row in (row for row in rows if row.published["value"] is not None or row.measured["value"] is not None):
-        values = [format_score(score, row.metric) for score in (row.published, row.measured)]
-        cells = [f"{TITLES[row.metric]}, {row.run}", *values, points(row), printable(row.trouble) or "holds"]
-        table.add_row(*map(escape, cells))
+    table.add_column("", overflow="fold")
+    for run in dict.fromkeys(row.run for row in rows):
+        table.add_row(run)
+        for row in (row for row in rows if row.run == run and (row.published["value"], row.trouble) != (None, "")):
+            values = [format_score(score, row.metric, digits=0) for score in (row.published, row.measured)]
+            cells = [f"  {TITLES[row.metric]}", *values, points(row), printable(row.trouble) or "holds"]
+            table.add_row(*map(escape, cells))
     console = Console()
     console.print(table)
     for finding in found:

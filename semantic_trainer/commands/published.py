@@ -1,12 +1,14 @@
 """A published adapter, or a run's folder, opened: its files checked, its summary read, its facts found."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..hub.checks import check_adapter_config, check_index, check_summary, read_json
+from ..hub.checks import check_summary, read_json
+from ..hub.configs import check_adapter_config, check_index
 from ..hub.plan import ADAPTER
 from ..hub.pull import SUMMARY, local_files, pull
 from .finished import PLACES
@@ -17,6 +19,7 @@ if TYPE_CHECKING:  # a wrong option needs none of them
     from ..report.summary import RunSummary
 
 logger = logging.getLogger(__name__)
+AGAIN = "Ask its owner to publish it again, whole."
 FACTS, CONFIG, INDEX = "facts.parquet", ADAPTER[0], "model.safetensors.index.json"
 
 
@@ -104,9 +107,10 @@ def check_files(published: Published) -> None:
     from .finished import check_model
 
     if published.full:
+        check_model(published.weights, published.arm)
+        read_json(published.weights / "config.json", f"config.json of {published.name!r}")
         if (published.weights / INDEX).is_file():
             check_index(published.weights / INDEX, f"{INDEX} of {published.name!r}")
-        check_model(published.weights, published.arm)
         return
     where = f"{CONFIG} of {published.name!r}"
     if (published.weights / CONFIG).is_file():
@@ -116,7 +120,18 @@ def check_files(published: Published) -> None:
             if kind in CONFIGS.values()
         )
         check_adapter_config(read_json(published.weights / CONFIG, where), kinds, where)
-    check_saved_adapter(published.weights, None, f"{published.arm} adapter", "Publish it again, whole.")
+    with loading(published):
+        check_saved_adapter(published.weights, None, f"{published.arm} adapter", AGAIN)
+
+
+@contextmanager
+def loading(published: Published) -> Iterator[None]:
+    """Turn what PEFT or transformers raise at a config that makes no sense into a `ValueError`."""
+    try:
+        yield
+    except (TypeError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError, AssertionError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"the weights of {published.name!r} cannot be loaded ({reason}). {AGAIN}") from error
 
 
 def find_facts(published: Published, given: Sequence[str], data_dir: str | None) -> "Dataset":

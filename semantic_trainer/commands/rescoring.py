@@ -14,7 +14,7 @@ from ..hub.trouble import PULL, explained
 from ..models import choose_dtype, hub_name, load_model, resolve_model
 from ..report.card_parts import base_of
 from .finished import run_format, to_device
-from .published import CONFIG, Published
+from .published import AGAIN, CONFIG, Published, loading
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,8 @@ def load_base(
     model, revision = choose_base(published, given)
     found = open_base(published, model, revision, trust)
     if not published.full and not getattr(found, "auto_map", None):
-        check_saved_adapter(published.weights, found, f"{published.arm} adapter", "Publish it again, whole.")
+        with loading(published):
+            check_saved_adapter(published.weights, found, f"{published.arm} adapter", AGAIN)
     local = Path(resolve_model(model)).is_dir()
     if local:
         check_weights(published, model, revision, any_base)
@@ -161,9 +162,10 @@ def put_on(published: Published, model: "torch.nn.Module") -> "torch.nn.Module":
 
     from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
 
-    if not published.full:
-        return PeftModel.from_pretrained(model, str(published.weights), is_trainable=False)
-    device = model.device
-    model.to("meta")
-    options = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
-    return AutoModelForCausalLM.from_pretrained(published.weights, **options).to(device)
+    with loading(published):
+        if not published.full:
+            return PeftModel.from_pretrained(model, str(published.weights), is_trainable=False)
+        device = model.device
+        model.to("meta")
+        options = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+        return AutoModelForCausalLM.from_pretrained(published.weights, **options).to(device)

@@ -64,7 +64,7 @@ def compare_scores(run: str, metric: str, published: Score, measured: Score, tol
 def trouble(published: Score, measured: Score, tolerance: float) -> str:
     """Why a published score does not hold, the gravest reason; empty where it does."""
     if published["protocol"] != measured["protocol"]:
-        return f"another protocol: published under {published['protocol']!r}"
+        return f"another protocol: published under {published['protocol'][:80]!r}"
     if published["n"] != measured["n"]:
         return f"of {measured['n']} facts, published of {published['n']}"
     values = (published["value"], measured["value"])

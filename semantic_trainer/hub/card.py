@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 
+LONGEST, BRACKETS = 50_000, 500  # of metadata; the reader takes time by the square of brackets within each other
 FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
 
 
@@ -20,12 +21,14 @@ def card_values(text: str) -> dict[str, float]:
     import yaml
 
     match = FRONT.match(text)
+    front = match[1] if match else ""
     try:
-        # an alias can stand for ten others, and so on: none of them is written by any card of ours
-        if match and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(match[1], yaml.SafeLoader)):
+        if len(front) > LONGEST or front.count("[") + front.count("{") > BRACKETS:
+            raise ValueError("it is far larger than what any card of ours holds")
+        # an alias can stand for two others, each of which for two more, and so on
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front, yaml.SafeLoader)):
             raise ValueError("it holds aliases")
-        data = yaml.safe_load(match[1]) if match else {}
-        models = (data or {}).get("model-index") or []
+        models = (yaml.safe_load(front) or {}).get("model-index") or []
         metrics = [metric for result in models[0]["results"] for metric in result["metrics"]] if models else []
         return {str(metric["type"]): as_number(metric["value"]) for metric in metrics}
     except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:

@@ -1,9 +1,9 @@
-"""What others wrote, checked before it is used: JSON of bounded depth, a summary of the right types, a sane config."""
+"""What others wrote, checked before it is used: JSON of bounded depth, and a summary of the right types."""
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 Check = tuple[str, Callable[[object], bool]]  # what it must be, in words; whether it is
 DEEPEST, LONGEST, MANY = 30, 200_000, 100_000
@@ -144,29 +144,3 @@ def check_summary(data: Mapping[str, object], where: str, metrics: tuple[str, ..
             value = scores[metric]["value"]
             if value is not None and metric not in UNBOUNDED and not SHARE[1](value):
                 raise ValueError(f"{where}: `{key}.{metric}.value` must be {SHARE[0]}, but {shown(value)} was found.")
-
-
-def check_adapter_config(config: Mapping[str, object], kinds: tuple[str, ...], where: str) -> None:
-    """Raise a `ValueError` where an adapter's config would have PEFT import, or read, what is not in the folder.
-
-    Args:
-        kinds: the `peft_type`s that this package makes.
-    """
-    if config.get("peft_type") not in kinds:
-        raise ValueError(
-            f"{where}: its `peft_type` must be one of {', '.join(kinds)}, which this package makes, but "
-            f"{shown(config.get('peft_type'))} was found."
-        )
-    for name in ("megatron_config", "corda_config", "lora_ga_config"):
-        if config.get(name):
-            raise ValueError(f"{where}: its `{name}` names code or files outside of it: it is not loaded.")
-    check_fields(config, {"base_model_name_or_path": (maybe(TEXT), False)}, "adapter_config", where)
-
-
-def check_index(path: Path, where: str) -> None:
-    """Raise a `ValueError` where the list of a model's files names one that is no safetensors file beside it."""
-    shards = read_json(path, where).get("weight_map")
-    names = list(shards.values()) if isinstance(shards, dict) else [None]
-    for name in names:
-        if not is_text(name) or PurePosixPath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise ValueError(f"{where} names {shown(name)}, which is no safetensors file beside it: it is not loaded.")

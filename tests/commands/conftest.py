@@ -151,3 +151,31 @@ def spoilt(finished: Path, tmp_path: Path) -> Path:
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal in which nothing wraps."""
     monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture
+def no_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `evaluate` refuses is refused before the base model is loaded."""
+    monkeypatch.setattr(
+        "semantic_trainer.commands.rescoring.load_model", lambda *a, **k: pytest.fail("the model was loaded")
+    )
+
+
+def error_of(capsys: pytest.CaptureFixture, *argv: object) -> str:
+    """The one sentence with which `evaluate` refuses."""
+    assert main(["evaluate", *map(str, argv)]) == 2
+    error = capsys.readouterr().err
+    (line,) = [line for line in error.splitlines() if "evaluate: error: " in line]
+    assert line.isprintable()
+    return line
+
+
+def change(folder: Path, keys: str, value: object, file: str = "semantic_summary.json") -> None:
+    """Set one entry of a JSON file."""
+    data = json.loads((folder / file).read_text())
+    *path, last = keys.split(".")
+    at = data
+    for key in path:
+        at = at[key]
+    at[last] = value
+    (folder / file).write_text(json.dumps(data))
