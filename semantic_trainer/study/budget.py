@@ -15,8 +15,8 @@ CURVE = (0.5, 1, 2)  # times the budget
 METRICS = ("knowledge_accuracy", "generality", "locality")
 # Where the search begins; it goes on past either end while the best one lies there.
 LEARNING_RATES = {
-    "lora": (1e-3, 2e-3, 4e-3, 8e-3),
-    "dora": (1e-3, 2e-3, 4e-3, 8e-3),
+    "lora": (2e-3, 4e-3, 8e-3),
+    "dora": (2e-3, 4e-3, 8e-3),
     "adalora": (5e-3, 1e-2, 2e-2),
     "ia3": (1e-2, 2e-2, 4e-2),
     "houlsby": (5e-4, 1e-3, 2e-3),
@@ -105,16 +105,16 @@ def candidates(
 
 
 def schedule(n: int, runs: int = RUNS) -> list[tuple[int, int]]:
-    """`(candidates, runs of each so far)` of every round: half of them stay for twice the runs.
+    """`(candidates, runs of each so far)` of every round: a third of them stay for twice the runs.
 
     Example:
-        >>> schedule(16)
-        [(16, 1), (8, 2), (4, 4)]
+        >>> schedule(12)
+        [(12, 1), (4, 2), (2, 4)]
     """
     rounds = [(n, 1)]
     while rounds[-1][1] < runs and rounds[-1][0] > 1:
         n, made = rounds[-1]
-        rounds.append((-(-n // 2), min(2 * made, runs)))
+        rounds.append((-(-n // 3), min(2 * made, runs)))
     return rounds
 
 
@@ -142,7 +142,7 @@ def search(
     """Successive halving (Jamieson and Talwalkar, 2016), with paired runs as what is spent on a candidate.
 
     Epochs are no such resource here: the best learning rate depends on how many there are. Every round gives those
-    left the same draws and seeds; the better half stays. Where the best learning rate is the largest or smallest
+    left the same draws and seeds; the best third stays. Where the best learning rate is the largest or smallest
     tried, the next one beyond is tried too. What is expected of the best comes from fresh draws.
 
     Args:

@@ -25,7 +25,7 @@ def test_its_options_exist_and_its_numbers_are_the_defaults() -> None:
 
 
 def test_its_words_are_the_searchs() -> None:
-    assert [made for _, made in schedule(16)] == [1, 2, 4]  # "one run, ... a second one, ... two more"
+    assert [made for _, made in schedule(12)] == [1, 2, 4]  # "one run, ... a second one, ... two more"
     assert CONFIRMING == 3
     assert "comes from three more runs" in PAGE
 

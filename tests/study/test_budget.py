@@ -95,10 +95,10 @@ def test_weights_are_compared_at_their_own_best_on_the_same_draws() -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 9))
-def test_every_round_halves_and_the_last_one_has_all_runs(n: int, runs: int) -> None:
+def test_a_third_stays_and_the_last_round_has_all_runs(n: int, runs: int) -> None:
     rounds = schedule(n, runs)
     assert rounds[0] == (n, 1)
-    assert all(after == -(-before // 2) for (before, _), (after, _) in zip(rounds, rounds[1:], strict=False))
+    assert all(after == -(-before // 3) for (before, _), (after, _) in zip(rounds, rounds[1:], strict=False))
     assert rounds[-1][0] == 1 or rounds[-1][1] == runs
 
 
