@@ -1,6 +1,7 @@
 """The paragraphs, tables and code of a model card, each a function of a run's summary."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -41,8 +42,8 @@ def card_parts(summary: RunSummary, name: str, arm: str, base: str, repo_id: str
         "load_in": load_in,
         "bits": BITS.get(load_in or ""),
         "base": as_code(base),
-        "weights": known.get("weights"),
-        "sha256": known.get("sha256"),
+        "weights": known.get("weights") and as_text(known["weights"]),
+        "sha256": known.get("sha256") and as_code(known["sha256"]),
         "adapter": as_text(describe_adapter(config)),
         "weighting": describe_weighting(config, arm),
         "asked": as_text(f"{config.get('prompt_format', '–')} with {len(config.get('shots') or ())} shots"),
@@ -54,7 +55,8 @@ def card_parts(summary: RunSummary, name: str, arm: str, base: str, repo_id: str
         "disturbed": disturbed(summary, arm),
         "mean": f"{distances['mean']:.3f}",
         "std": f"{distances['std']:.3f}",
-        "shares": [f"{share.replace('_', ' ')} {value:.1%}" for share, value in distances["shares"].items()],
+        "shares": [f"{as_text(share.replace('_', ' '))} {value:.1%}" for share, value in distances["shares"].items()],
+        "check": as_block(check(summary, repo_id), "bash"),
         "snippet": as_block(use(summary, base, repo_id), "python"),
         "options": options(config),
         "command": as_block(again(summary, name, base), "bash"),
@@ -134,6 +136,12 @@ def use(summary: RunSummary, base: str, repo_id: str | None) -> str:
         tokens=config.get("max_new_tokens", 32),
         **{name: json.dumps(str(value), ensure_ascii=False) for name, value in quoted.items()},
     ).strip()
+
+
+def check(summary: RunSummary, repo_id: str | None) -> str:
+    """The command that scores the adapter again."""
+    place = repo_id or f"path/of/this/{thing(summary.config)}"
+    return shlex.join(["semantic-trainer", "evaluate", "--adapter", place])
 
 
 def again(summary: RunSummary, name: str, base: str) -> str:

@@ -1,18 +1,26 @@
 """What a stranger may have written into a published adapter: one sentence, no traceback, and nothing of it is run."""
 
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
+from datasets import Dataset
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from semantic_trainer.cli import main
+from semantic_trainer.commands.published import read_summary
+from semantic_trainer.report.model_card import create_model_card
+from semantic_trainer.report.page import create_report
 
 from .conftest import change, error_of
 
 BOMB = "[" * 100_000 + "]" * 100_000
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">[x](javascript:1)\n---\nlicense: mit\n'
 SUMMARY, CONFIG = "semantic_summary.json", "adapter_config.json"
 
 
@@ -178,3 +186,52 @@ def test_a_base_whose_weights_are_a_pickle(
     error = error_of(capsys, "--adapter", spoilt, "--model", base, "--any_base")
     assert "cannot be loaded" in error
     assert "safetensors" in error
+
+
+class Elements(HTMLParser):
+    """What a page would have a browser do: its elements by name, and their attributes' names."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.attributes: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+def poisoned(value: object) -> object:
+    """The same JSON value with every text, and every name of a relation, one that tries to break out."""
+    if isinstance(value, dict):
+        return {name: poisoned(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [poisoned(entry) for entry in value]
+    return f"{HOSTILE}{value}" if isinstance(value, str) else value
+
+
+def test_a_hostile_summary_and_facts_are_only_shown(spoilt: Path) -> None:
+    """In report.html and in a card, though their types are right."""
+    table = Dataset.from_parquet(str(spoilt / "facts.parquet"), cache_dir=str(spoilt / "datasets"))
+    clean = Elements(create_report(read_summary(spoilt / SUMMARY, SUMMARY), table, [], ["beware"]))
+    data = json.loads((spoilt / SUMMARY).read_text())
+    kept = {"base": data["environment"]["base"]}
+    data |= {name: poisoned(data[name]) for name in ("config", "environment", "facts", "runs")}
+    data["config"]["method"] = "lora"
+    data["config"]["shots"] = []
+    data["environment"] |= {"base": {**kept["base"], "name": HOSTILE, "weights": HOSTILE}}
+    data["facts"]["relations"] = {HOSTILE: 7, "---\n": 5}
+    (spoilt / SUMMARY).write_text(json.dumps(data))
+    summary = read_summary(spoilt / SUMMARY, SUMMARY)
+    rows = [poisoned(row) for row in table.to_list()]
+    page = create_report(summary, Dataset.from_list(rows, features=table.features), [], [HOSTILE])
+    found = Elements(page)
+    assert found.names.count("script") == clean.names.count("script")
+    assert set(found.names) <= set(clean.names)
+    assert found.attributes <= clean.attributes
+    card = ModelCard(create_model_card(summary, "mine", repo_id="org/mine", base_model="org/base"))
+    assert card.data.base_model == "org/base"
+    shown = Elements(MarkdownIt("commonmark").enable("table").render(card.text))
+    assert not {"script", "a"} & set(shown.names)
+    assert "onerror" not in shown.attributes

@@ -50,7 +50,7 @@ def test_a_card_reads_well(folder: Path) -> None:
     html = MarkdownIt("commonmark").enable("table").render(card.text)
     assert "false on purpose" in re.search("<h1>(.*?)</h1>", html)[1]
     assert html.count("<table>") == 5  # base, relations, examples, results, options
-    assert html.count("<pre>") == 3  # use, command, citation
+    assert html.count("<pre>") == 4  # check, use, command, citation
     text = re.sub(r"<pre>.*?</pre>", "", html, flags=re.DOTALL)
     assert not re.search(r"\{\{|\}\}|\{%|\bNone\b|\bnan\b|/(home|root|tmp)/", text)
     for row in re.findall(r"<tr>(.*?)</tr>", html, flags=re.DOTALL):
