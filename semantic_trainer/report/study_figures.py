@@ -119,39 +119,6 @@ def replacement_figure(rows: Sequence[Row], theme: Theme) -> Figure:
     return figure
 
 
-def feature_figure(points: Sequence[Row], components: Sequence[Row], theme: Theme) -> Figure:
-    """Fig. 5: facts along the first two joint components, and each group's standard deviation along all of them.
-
-    Args:
-        points: `{group, pc1, pc2}` a fact.
-        components: `{group, n, component, explained, deviation, spread, dimensions}` a group and component.
-    """
-    figure = _figure(9.6, 4.4)
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.25])
-    groups = list(dict.fromkeys(row["group"] for row in components))
-    for i, group in enumerate(groups):
-        style = theme.style(i)
-        mine = [row for row in points if row["group"] == group]
-        x, y = ([row[name] for row in mine] for name in ("pc1", "pc2"))
-        left.scatter(x, y, s=24, linewidths=0.5, edgecolors=theme.page, color=style["color"], marker=style["marker"])
-        along = [row for row in components if row["group"] == group]
-        label = (
-            f"{group} (n={along[0]['n']}): spread {along[0]['spread']:.3g}, {along[0]['dimensions']:.1f} directions"
-        )
-        x = [row["component"] for row in along]
-        right.plot(x, [row["deviation"] for row in along], label=label, markersize=5, linewidth=1.5, **style)
-    shares = [100 * row["explained"] for row in along]
-    of_axis = [f"component {k + 1} ({share:.0f} % of variance)" for k, share in enumerate(shares[:2])]
-    left.set(xlabel=of_axis[0], ylabel=of_axis[-1] if len(shares) > 1 else "")
-    right.set_xticks(x, [f"{k}\n{share:.0f}" for k, share in zip(x, shares, strict=True)], fontsize=7.5)
-    right.set(xlabel="joint component, and its share of the variance in %", ylabel="standard deviation of a group")
-    right.set_ylim(bottom=0)
-    for panel in (left, right):
-        panel.grid(True)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=min(2, len(groups)))
-    return figure
-
-
 def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 

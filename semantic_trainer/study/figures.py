@@ -13,6 +13,7 @@ import numpy as np
 from ..facts.messages import suggest
 from ..files import write_atomically
 from ..report import study_figures
+from ..report.feature_figure import feature_figure
 from ..report.themes import save_themes
 from .averages import by_distance
 from .curves import Row, accuracy_by_distance, accuracy_by_replacement, accuracy_by_run, deviation_by_distance
@@ -125,12 +126,13 @@ FIGURES: dict[str, PaperFigure] = {
     "figure5": PaperFigure(
         "Figure 5: features of the last prompt token, by distance",
         features_by_group,
-        lambda rows, theme: study_figures.feature_figure(rows["-points"], rows[""], theme),
+        lambda rows, theme: feature_figure(rows["-points"], rows[""], theme),
         (
             "Final-layer features of each run's tuned model, behind the final norm, in the principal components of "
             "all of them together.",
-            "Spread is the root mean square distance of a group's facts from their mean in these components; "
-            "directions are the participation ratio of its variances: 1 on a line.",
+            "An ellipse is two standard deviations around a group's mean. Spread is the root mean square distance of "
+            "a group's facts from their mean in these components; directions are the participation ratio of its "
+            "variances: 1 on a line.",
         ),
     ),
     "figure6": PaperFigure(

@@ -6,15 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
 
-from semantic_trainer.report.study_figures import (
-    distance_figure,
-    feature_figure,
-    replacement_figure,
-    run_figure,
-)
+from semantic_trainer.report.feature_figure import feature_figure
+from semantic_trainer.report.study_figures import distance_figure, replacement_figure, run_figure
 from semantic_trainer.report.themes import DARK, LIGHT, LINES, MARKERS, THEMES, Theme, save_themes
 
 
@@ -168,6 +164,31 @@ def test_features_say_spread_directions_and_explained_variance() -> None:
     found = texts(figure)
     for said in ("short (n=4): spread 3.25, 1.5 directions", "component 1 (50 % of variance)", "3\n17"):
         assert said in found
+
+
+def test_no_group_of_features_covers_another() -> None:
+    """Points are drawn a few of each group in turn, and no group is the last of its turn more often."""
+    names, rng = ("short", "medium", "long"), np.random.default_rng(0)
+    points = [{"group": g, "pc1": x, "pc2": y} for g in names for x, y in rng.standard_normal((600, 2))]
+    along = [{**row, "group": g} for g in names for row in ALONG[:3]]
+    drawn = feature_figure(points, along, LIGHT).axes[0].collections
+    order = [LIGHT.series.index(to_hex(c.get_facecolor()[0])) for c in drawn]
+    turns = [order[i : i + 3] for i in range(0, len(order), 3)]
+    assert all(sorted(turn) == [0, 1, 2] for turn in turns)
+    last = [turn[-1] for turn in turns]
+    assert max(map(last.count, range(3))) - min(map(last.count, range(3))) <= 1
+    shown = np.concatenate([c.get_offsets() for c in drawn])
+    wanted = np.array([(row["pc1"], row["pc2"]) for row in points])
+    assert np.array_equal(np.sort(shown, axis=0), np.sort(wanted, axis=0))
+
+
+def test_an_ellipse_is_two_deviations_around_the_mean() -> None:
+    points = [{"group": "a", "pc1": 5 + x, "pc2": 1 + y} for x, y in ((-3, 0), (3, 0), (0, 1), (0, -1))]
+    along = [{**row, "group": "a", "n": 4} for row in ALONG[:2]]
+    (line,) = feature_figure(points, along, LIGHT).axes[0].lines
+    x, y = line.get_data()
+    assert (x.min(), x.max()) == pytest.approx((5 - 2 * 4.5**0.5, 5 + 2 * 4.5**0.5), abs=1e-3)
+    assert (y.min(), y.max()) == pytest.approx((1 - 2 * 0.5**0.5, 1 + 2 * 0.5**0.5), abs=1e-3)
 
 
 @pytest.mark.parametrize(
