@@ -103,7 +103,7 @@ class Pool:
         }
         self.facts = add_distances(replace_columns(facts, columns), self.table, tokenizer, self.form)
         self.rows: dict[str, np.ndarray] = members(self.facts["distance"][:], setting.groups)
-        check_groups(self.rows, setting.per_run)
+        check_groups(self.rows, setting.per_run, len(facts))
 
     @property
     def protocol(self) -> str:

@@ -88,15 +88,22 @@ def members(distances: Sequence[float], groups: Mapping[str, tuple[float, float]
     return {name: np.flatnonzero((low <= d) & (d < high)) for name, (low, high) in groups.items()}
 
 
-def check_groups(rows: Mapping[str, np.ndarray], size: int) -> None:
-    """Raise a `ValueError` where a group has fewer facts than one run needs."""
+def check_groups(rows: Mapping[str, np.ndarray], size: int, pool: int) -> None:
+    """Raise a `ValueError` where a group, of a pool of so many facts, has fewer facts than one run needs."""
+    check_pool(pool, size)
     for name, found in rows.items():
         if len(found) < size:
-            which = "the pool has" if name == EVERY else f"group {name!r} has"
+            counts = ", ".join(f"{group} {len(its)}" for group, its in rows.items())
             raise ValueError(
-                f"`facts_per_run` is {size}, but {which} {len(found)} facts. Lower it, give more `facts`, or widen "
-                "the group."
+                f"`facts_per_run` is {size}, but group {name!r} has {len(found)} facts (of {pool}: {counts}). Lower "
+                "it, give more `facts`, or widen the group."
             )
+
+
+def check_pool(pool: int, size: int) -> None:
+    """Raise a `ValueError` where a pool of so many facts is too small for one run."""
+    if pool < size:
+        raise ValueError(f"`facts_per_run` is {size}, but the pool has {pool} facts. Lower it, or give more `facts`.")
 
 
 def draw_rows(rows: np.ndarray, size: int, run: int, seed: int) -> np.ndarray:

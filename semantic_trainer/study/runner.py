@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..facts.messages import suggest
 from ..files import check_writable, sweep
 from .executors import EXECUTORS
-from .protocol import draw_rows, overlap
+from .protocol import check_pool, draw_rows, overlap
 from .results import Unit, is_finished
 from .settings import Setting, pool_hash
 from .worker import Worker, libraries_set_apart
@@ -48,7 +48,9 @@ class Study:
         """Every run of every arm: run after run, the arms of one beside each other."""
         found = []
         for setting in self.settings:
-            facts = pool_hash(setting.read_pool(self.data_dir))
+            pool = setting.read_pool(self.data_dir)
+            check_pool(len(pool), setting.per_run)
+            facts = pool_hash(pool)
             for draw in setting.draws:
                 for arm in setting.arms:
                     found.append(Unit(setting, draw, arm, setting.config(draw, arm, facts, self.threads)))

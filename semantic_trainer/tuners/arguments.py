@@ -9,7 +9,7 @@ from torch import nn
 from ..models import DEFAULT_MODEL, choose_dtype
 from ..quantization import check_load_in
 from .adalora import check_ranks, check_schedule, default_schedule
-from .methods import LOW_RANK, check_method, method_config
+from .methods import LOW_RANK, check_method, method_config, takes_from_base
 
 OWN_OPTIONS = {"r": "lora_r", "target_r": "lora_r", **{n: n for n in ("lora_alpha", "lora_dropout", "target_modules")}}
 
@@ -73,6 +73,7 @@ def check_tuning(args: ModelArguments) -> None:
     """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
     options = parse_method_options(args.method_options)
     check_method(args.method, options)
+    _check_base_is_kept(options)
     check_load_in(args.load_in)
     if args.load_in and args.method == "full":
         raise ValueError(
@@ -93,6 +94,20 @@ def check_tuning(args: ModelArguments) -> None:
     if idle:
         instead = "`target_modules`" if idle == ["lora_target_modules"] else "`method_options`, as in: dropout=0.1"
         raise ValueError(f"`{idle[0]}` has no effect on {args.method}. Leave it out, or use {instead}.")
+
+
+def _check_base_is_kept(options: dict[str, object]) -> None:
+    """Refuse what changes the base itself: the next training, and what the base is asked, would be of another one."""
+    start, bias = options.get("init_lora_weights", True), options.get("bias", "none")
+    if takes_from_base(start):
+        raise ValueError(
+            f"`method_options` init_lora_weights={start} takes part of the base's weights into the adapter, and the "
+            "base is needed as it was. Use true, gaussian, orthogonal or eva."
+        )
+    if bias != "none":
+        raise ValueError(
+            f"`method_options` bias={bias} trains biases of the base, which is needed as it was. Leave it out."
+        )
 
 
 def check_pruning(args: ModelArguments, steps: int) -> None:

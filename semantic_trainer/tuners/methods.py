@@ -23,6 +23,7 @@ CONFIGS: dict[str, type[PeftConfig]] = {
 METHODS = (*CONFIGS, "full")
 LOW_RANK = ("lora", "adalora", "dora")  # the methods that have a rank and a scale
 ALL_LINEAR, ATTENTION = "all-linear", "attention"
+STARTS_FROM_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")  # values of init_lora_weights
 OWN_ARGUMENTS = {"target_r": "r", "lora_alpha": "alpha"}  # fields of a config that have an argument of another name
 
 
@@ -115,6 +116,16 @@ def check_method(
             raise ValueError(f"`{name}` is to be given as `{OWN_ARGUMENTS[name]}`.")
         if name not in known:
             raise ValueError(f"`{name}` is no field of {method}'s config.{suggest(name, known)}")
+
+
+def takes_from_base(start: object) -> bool:
+    """Whether an adapter with this `init_lora_weights` begins with a part of the base's weights, which lose it.
+
+    Example:
+        >>> takes_from_base("pissa_niter_4"), takes_from_base("gaussian"), takes_from_base(True)
+        (True, False, False)
+    """
+    return isinstance(start, str) and start.lower().startswith(STARTS_FROM_BASE)
 
 
 def check_full(model: nn.Module) -> None:

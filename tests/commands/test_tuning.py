@@ -83,6 +83,8 @@ def test_a_yaml_may_name_them_in_each_way(form: object, tmp_path: Path) -> None:
         ({"target_modules": ["q_proj"], "lora_target_modules": ["k_proj"]}, "say the same"),
         ({"method_options": ["bottleneck"]}, "look like bottleneck_size=32, but 'bottleneck'"),
         ({"method_options": ["use_rslora=[1"]}, "no YAML"),
+        ({"method_options": ["init_lora_weights=pissa_niter_4"]}, "init_lora_weights=pissa_niter_4 takes part of the"),
+        ({"method_options": ["bias=all"]}, "bias=all trains biases of the base"),
         ({"method_options": ["r=3"]}, "names 'r'. Give --lora_r instead"),
         ({"method_options": ["target_modules=[q_proj]"]}, "Give --target_modules instead"),
         ({"method": "houlsby", "method_options": ["bottleneck_sise=3"]}, "Did you mean 'bottleneck_size'"),

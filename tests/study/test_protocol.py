@@ -55,7 +55,7 @@ def test_wrong_groups_are_refused(text: str) -> None:
 
 def test_a_group_too_small_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="`facts_per_run` is 3, but group 'short' has 2 facts"):
-        check_groups({"short": np.arange(2), "long": np.arange(9)}, 3)
+        check_groups({"short": np.arange(2), "long": np.arange(9)}, 3, pool=11)
 
 
 def test_single_is_one_fact_a_run() -> None:

@@ -148,6 +148,9 @@ def test_wrong_shards_are_refused(text: str) -> None:
     [
         ({"protocol": "dual"}, "protocol"),
         ({"facts_per_run": 13}, "the pool has 12 facts"),
+        ({"facts_per_run": 13, "groups": ["near=0:1"]}, "the pool has 12 facts"),
+        ({"groups": ["near=0:0.01", "far=0.01:2"]}, "group 'near' has 0 facts (of 12: near 0, far 12)"),
+        ({"arms": ["plain", "pissa: plain method_options=[init_lora_weights=pissa]"]}, "takes part of the base"),
         ({"arms": ["plain", "papr"]}, "Did you mean"),
         ({"groups": ["near=0:0.01"]}, "group 'near' has"),
         ({"facts": "nowhere.jsonl"}, "is not in `data_dir`"),
@@ -157,7 +160,7 @@ def test_wrong_shards_are_refused(text: str) -> None:
         ({"measures": ["spectra"], "arms": ["plain", "ia3: plain method=ia3"]}, "ia3 has no ΔW"),
         ({"measures": ["spectra"], "projection": "c_attn"}, "Choose one of self_attn.q_proj"),
         ({"measures": ["spectra"], "lora_target_modules": ["v_proj"]}, "`projection` 'q_proj' is not trained"),
-        ({"measures": ["spectra"], "layer": 7}, "is not trained in layer 7"),
+        ({"measures": ["spectra"], "layer": 7}, "`layer` 7 has no trained q_proj; layers that have one, from 0: 0, 1"),
         ({"tables": ["table9"]}, "`tables` 'table9' is unknown"),
         ({"tables": ["table2"]}, "`tables` table2 needs spectra, which main has not. Add measures: [spectra]."),
         ({"tables": ["table4"], "arms": ["paper"]}, "`tables` table4 needs an arm with the plain loss"),
