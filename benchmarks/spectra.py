@@ -22,7 +22,7 @@ from sklearn.utils.extmath import randomized_svd
 from semantic_trainer.files import write_atomically
 from semantic_trainer.models import DEFAULT_MODEL, load_model
 from semantic_trainer.report.summary import describe_environment
-from semantic_trainer.study.deltas import place_of
+from semantic_trainer.study.places import place_of
 from semantic_trainer.study.spectra import spectrum, top_directions
 
 RANK, LARGE, SEED = 8, 4096, 0

@@ -1,7 +1,6 @@
 """What an adapter, or a training of all weights, adds to each projection: ΔW, as factors where it has some."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,6 +13,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 
+from ..tuners.methods import takes_from_base
+from .places import choose, place_of
 from .spectra import Array, Factors
 
 RANK_EPSILON = 1e-5  # PEFT's, in AdaLoRA's scale
@@ -51,7 +52,8 @@ def adapter_deltas(model: PeftModel, adapter: str | None = None) -> Iterator[Del
         adapter: its name; by default the active one.
 
     Raises:
-        ValueError: the method has no ΔW (IA3, Houlsby) or the adapter is merged, unknown, or not the only active one.
+        ValueError: the method has no ΔW (IA3, Houlsby), the adapter began with part of W (PiSSA, OLoRA), or it is
+            merged, unknown, or not the only active one.
 
     Example:
         >>> found = next(d for d in adapter_deltas(model) if (d.layer, d.projection) == (1, "self_attn.q_proj"))
@@ -104,45 +106,6 @@ def weight_delta(before: Weights, after: Weights, projection: str, layer: int | 
     return _difference(choose(_weights(before), projection, layer), before, after)
 
 
-def choose(names: Iterable[str], projection: str, layer: int | None = None) -> str:
-    """The one module that is meant.
-
-    Args:
-        names: of modules.
-        projection: a name within a block or its ending, such as `q_proj`.
-        layer: number of the block; `None` takes the last one that has the projection.
-
-    Raises:
-        ValueError: there is none; the message lists those there are.
-
-    Example:
-        >>> choose(["layers.0.attn.q_proj", "layers.1.attn.q_proj"], "q_proj")
-        'layers.1.attn.q_proj'
-    """
-    names = {name: place_of(name) for name in names}
-    found = [
-        (at, name)
-        for name, (at, within) in names.items()
-        if at is not None and layer in (None, at) and f".{within}".endswith(f".{projection}")
-    ]
-    if not found:
-        where = "" if layer is None else f" in layer {layer}"
-        known = dict.fromkeys(within for _, within in names.values())
-        raise ValueError(f"`projection` {projection!r} is not trained{where}. Choose one of {', '.join(known)}.")
-    return max(found)[1]
-
-
-def place_of(name: str) -> tuple[int | None, str]:
-    """Block and name within it of a module.
-
-    Example:
-        >>> place_of("base_model.model.model.layers.29.self_attn.q_proj")
-        (29, 'self_attn.q_proj')
-    """
-    match = re.search(r"(?:^|\.)(\d+)\.(.+)", name)
-    return (int(match[1]), match[2]) if match else (None, name)
-
-
 def _weights(state: Weights) -> list[str]:
     """Names of the linear layers within blocks."""
     found = [key.removesuffix(".weight") for key, t in state.items() if key.endswith(".weight") and t.ndim == 2]
@@ -174,6 +137,12 @@ def _adapter(model: object, adapter: str | None) -> str:
     kind = str(getattr(model.peft_config[adapter].peft_type, "value", model.peft_config[adapter].peft_type))
     if kind in NO_DELTA:
         raise ValueError(f"{kind} has no ΔW: {NO_DELTA[kind]}. Use lora, adalora, dora or full.")
+    start = getattr(model.peft_config[adapter], "init_lora_weights", True)
+    if takes_from_base(start):
+        raise ValueError(
+            f"`adapter` {adapter!r} began with part of W ({start}), so its product is not ΔW. Pass the state dicts of "
+            "the base and of the merged model to `weight_deltas`."
+        )
     return adapter
 
 

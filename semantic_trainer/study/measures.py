@@ -14,7 +14,8 @@ from ..files import write_atomically
 from ..tuners.arguments import ModelArguments
 from ..tuners.methods import target_names
 from ..tuners.modules import linear_modules
-from .deltas import NO_DELTA, adapter_delta, choose, weight_delta
+from .deltas import NO_DELTA, adapter_delta, weight_delta
+from .places import choose
 from .spectra import delta_rank, spectrum
 
 MEASURES = ("spectra", "features")

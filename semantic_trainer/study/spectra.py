@@ -47,8 +47,8 @@ def spectrum(delta: Factors | Array, weight: Array, rank: int, seed: int = 0) ->
         seed: of the random directions.
 
     Raises:
-        ValueError: shapes that do not fit, numbers that are not finite, W or ΔW zero, or a `rank` below 1 or above
-            that of ΔW, whose further directions would be arbitrary.
+        ValueError: shapes that do not fit, numbers that are complex or not finite, W or ΔW zero, or a `rank` that is
+            no whole number from 1 to the rank of ΔW, whose further directions would be arbitrary.
 
     Example:
         >>> found = spectrum((np.eye(4)[:, :1], np.eye(4)[:1], 0.5), np.diag([1.0, 2.0, 3.0, 4.0]), rank=1)
@@ -58,6 +58,8 @@ def spectrum(delta: Factors | Array, weight: Array, rank: int, seed: int = 0) ->
     w = _matrix(weight, "weight")
     if not w.any():
         raise ValueError("`weight` is zero: it has no directions to compare with")
+    if isinstance(rank, bool) or not isinstance(rank, (int, np.integer)):
+        raise ValueError(f"`rank` must be a whole number, but {rank!r} was passed")
     delta_norm, rank_of_delta, directions = _decompose(delta, w.shape, rank)
     if not 1 <= rank <= rank_of_delta:
         what = "0: nothing was changed" if rank_of_delta == 0 else f"{rank_of_delta}"
@@ -141,7 +143,13 @@ def _matrix(values: Array, argument: str) -> np.ndarray:
     """(out, in) as float64."""
     if hasattr(values, "detach"):
         values = values.detach().double().cpu().numpy()
-    out = np.asarray(values, dtype=float)
+    try:
+        out = np.asarray(values)
+    except ValueError as error:  # rows of different lengths, or (B, A, scale) in a list
+        raise ValueError(f"`{argument}` must be a matrix, or as a tuple (B, A, scale), but is neither") from error
+    if np.iscomplexobj(out):
+        raise ValueError(f"`{argument}` holds complex numbers")
+    out = out.astype(float, copy=False)
     if out.ndim != 2 or not out.size:
         raise ValueError(f"`{argument}` must be a matrix, but has shape {out.shape}")
     if not np.isfinite(out).all():
@@ -153,6 +161,8 @@ def _factors(delta: Factors, shape: tuple[int, int]) -> tuple[np.ndarray, np.nda
     if len(delta) != 3:
         raise ValueError(f"`delta` must be (B, A, scale) or a matrix, but a tuple of {len(delta)} was passed")
     b, a, scale = _matrix(delta[0], "delta[0]"), _matrix(delta[1], "delta[1]"), float(delta[2])
+    if not np.isfinite(scale):
+        raise ValueError(f"`delta`: the scale must be finite, but is {scale}")
     if b.shape[1] != len(a):
         raise ValueError(f"`delta`: B {b.shape} and A {a.shape} do not fit; they must be (out, r) and (r, in)")
     _check_shape("delta", (len(b), a.shape[1]), shape)

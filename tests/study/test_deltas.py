@@ -9,7 +9,8 @@ from peft import LoHaConfig, LoKrConfig, PeftModel, get_peft_model
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from semantic_trainer.models import load_model
-from semantic_trainer.study.deltas import Delta, adapter_delta, adapter_deltas, place_of, weight_delta, weight_deltas
+from semantic_trainer.study.deltas import Delta, adapter_delta, adapter_deltas, weight_delta, weight_deltas
+from semantic_trainer.study.places import place_of
 from semantic_trainer.study.spectra import delta_rank, spectrum
 from semantic_trainer.tuners.methods import method_config
 
@@ -123,8 +124,22 @@ def test_the_last_layer_is_meant_unless_one_is_named() -> None:
     assert adapter_delta(model, "self_attn.q_proj", 0).layer == 0
     with pytest.raises(ValueError, match="Choose one of self_attn.q_proj"):
         adapter_delta(model, "c_attn")
-    with pytest.raises(ValueError, match="in layer 9"):
+    with pytest.raises(ValueError, match="`layer` 9 has no trained q_proj; layers that have one, from 0: 0, 1"):
         adapter_delta(model, "q_proj", 9)
+
+
+def test_an_ending_that_means_several_projections_is_refused() -> None:
+    model = adapted("GPT2", "lora", r=2)
+    with pytest.raises(ValueError, match="the ending of several: attn.c_proj, mlp.c_proj"):
+        adapter_delta(model, "c_proj")
+    assert adapter_delta(model, "attn.c_proj").projection == "attn.c_proj"
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_an_adapter_that_began_with_part_of_the_base_is_refused(start: str) -> None:
+    model = adapted("Llama", "lora", r=2, init_lora_weights=start)
+    with pytest.raises(ValueError, match=rf"began with part of W \({start}\)"):
+        adapter_delta(model, "q_proj")
 
 
 @pytest.mark.parametrize(("method", "why"), [("ia3", "it scales what layers give"), ("houlsby", "bottlenecks stand")])

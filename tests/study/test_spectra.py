@@ -185,6 +185,11 @@ B, A, W = np.ones((4, 2)), np.ones((2, 3)), np.ones((4, 3))
         ((B, A, 1.0), np.full((4, 3), np.nan), 1, "`weight` holds numbers that are not finite"),
         ((B * np.inf, A, 1.0), W, 1, "not finite"),
         ((B, A, 1.0), np.ones(3), 1, "must be a matrix"),
+        ([B, A, 1.0], W, 1, "`delta` must be a matrix, or as a tuple"),
+        ((B, A, np.nan), W, 1, "the scale must be finite"),
+        ((B, A, 1.0), W, 1.0, "`rank` must be a whole number, but 1.0"),
+        ((B, A, 1.0), W, True, "`rank` must be a whole number"),
+        ((B, A, 1.0), W + 1j, 1, "`weight` holds complex numbers"),
     ],
 )
 def test_what_has_no_spectrum_is_refused(delta: object, weight: np.ndarray, rank: int, message: str) -> None:
