@@ -1,6 +1,7 @@
 """A published adapter, or a run's folder, opened: its files checked, its summary read, its facts found."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ def check_files(published: Published) -> None:
 def loading(published: Published) -> Iterator[None]:
     """Turn what PEFT or transformers raise at a config that makes no sense into a `ValueError`."""
     try:
-        yield
+        with warnings.catch_warnings():  # that the base has another name here, after its weights were compared
+            warnings.filterwarnings("ignore", message=".*`base_model_name_or_path` was renamed", category=UserWarning)
+            yield
     except (TypeError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"the weights of {published.name!r} cannot be loaded ({reason}). {AGAIN}") from error

@@ -11,7 +11,7 @@ import pytest
 from semantic_trainer.hub.pull import choose, is_safe, local_files, pull
 from semantic_trainer.hub.trouble import HubError
 
-from .server import Hub, serve, use
+from .server import Fault, Hub, serve, use
 
 ADAPTER = ["adapter_config.json", "adapter_model.safetensors", "semantic_summary.json"]
 FILES = {name: name.encode() for name in (*ADAPTER, "README.md", "facts.parquet", "run.py", "figures/a.png")}
@@ -43,6 +43,19 @@ def test_a_revision(hub: Hub) -> None:
     assert (pull(REPO).folder / "adapter_config.json").read_bytes() == FILES["adapter_config.json"]
     with pytest.raises(HubError, match="has no revision 'nine'"):
         pull(REPO, "nine")
+
+
+def test_a_pull_that_is_cut_is_finished_by_the_next(hub: Hub) -> None:
+    hub.faults = [Fault("GET", "adapter_model", None, 99)]
+    with pytest.raises(HubError, match="the connection to the Hub failed") as caught:
+        pull(REPO)
+    assert "Nothing was scored" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    hub.faults, before = [], len(hub.asked)
+    folder = pull(REPO).folder
+    assert all((folder / name).read_bytes() == FILES[name] for name in ADAPTER)
+    got = [path.rpartition("/")[2] for path in hub.asked[before:] if path.startswith("GET") and "/resolve/" in path]
+    assert sorted(got) == ["README.md", "adapter_model.safetensors", "facts.parquet"]  # two had arrived
 
 
 @pytest.mark.parametrize(
