@@ -53,8 +53,9 @@ def test_both_arms_of_a_run_hold(arm: str, finished: Path, capsys: pytest.Captur
         {"method": "houlsby", "lora_r": None},
         {"method": "adalora"},
         {"method": "full", "lora_r": None, "learning_rate": 0.002},
+        {"method": "lora", "load_in": "4bit"},
     ],
-    ids=lambda method: method["method"],
+    ids=lambda method: " ".join(map(str, (method["method"], method.get("load_in", "")))),
 )
 def test_other_methods_hold(method: dict, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
