@@ -15,7 +15,7 @@ def parse(
     """Dataclass instances from `--config FILE.yaml` and the command line, which wins.
 
     Args:
-        defaults: what stands in the file, where it has been read already; the command line then has no `--config`.
+        defaults: what holds where neither says anything else; or what stands in the file, where it has been read.
     """
     from trl import TrlParser
 

@@ -36,6 +36,7 @@ from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments, adapter_config, check_pruning, check_tuning
 from .arms import base_again, read_history, train_arm
 from .checks import check_arms, check_steps
+from .defaults import run_defaults
 from .options import parse
 from .output import OutputFolder, print_results, write_outputs
 
@@ -68,7 +69,9 @@ class RunArguments(FactsArguments, ModelArguments):
 
 def main(argv: Sequence[str]) -> int:
     """Parse, run, print."""
-    args, training_args = parse(argv, "run", (RunArguments, SemanticTrainingArguments))
+    types = (RunArguments, SemanticTrainingArguments)
+    method = parse(argv, "run", types)[0].method
+    args, training_args = parse(argv, "run", types, run_defaults(method))
     summary = run(args, training_args)
     if is_first():
         print_results(summary, training_args.output_dir)
