@@ -146,13 +146,16 @@ def open_store(
     prompt_format: PromptFormat,
     settings: GenerationSettings,
     store_dir: str | Path | None = None,
+    model_key: Mapping[str, str | None] | None = None,
 ) -> AnswerStore:
     """The kept answers of a loaded base model; its `name` is the hash of everything that they depend on.
 
     Args:
         store_dir: as in `answer_prompts`.
+        model_key: what `semantic_trainer.answers.store.model_key` gave for this model; it reads all weights, so where
+            several stores are opened, once is enough.
     """
-    key = _store_key(model, model, processing_class, prompt_format, settings.resolve(model), False)
+    key = _store_key(model, model, processing_class, prompt_format, settings.resolve(model), False, model_key)
     return AnswerStore(key, store_dir)
 
 
@@ -163,11 +166,12 @@ def _store_key(
     prompt_format: PromptFormat,
     settings: GenerationSettings,
     adapters: bool,
+    known: Mapping[str, str | None] | None = None,
 ) -> dict[str, object]:
     """Everything that answers depend on; of a Hub id that is not loaded, its commit stands for the weights."""
     if loaded is not None:
         dtype = str(next(loaded.parameters()).dtype) if settings.dtype == "model" else settings.dtype
-        key, ends = model_key(loaded, adapters), end_ids(loaded, processing_class)
+        key, ends = known or model_key(loaded, adapters), end_ids(loaded, processing_class)
     else:
         key, dtype, ends = _source_key(str(model)), settings.dtype, _source_ends(str(model), processing_class)
     generation = {**settings.to_dict(), "dtype": dtype, "eos": ends}

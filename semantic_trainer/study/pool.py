@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from ..answers import answer_prompts
 from ..answers.decoding import ANSWER_DTYPE, GenerationSettings, context_length
 from ..answers.reading import Answer
 from ..answers.stage import open_store, warn_about_long_targets
-from ..answers.store import AnswerStore
+from ..answers.store import AnswerStore, model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..evaluation.evaluator import answer_protocol
 from ..evaluation.forward import next_token_distributions, target_losses
@@ -35,12 +36,14 @@ class Base:
 
     Attributes:
         model: as the run before has left it; see `fresh`.
-        weights: a copy, where runs train the base's own.
+        weights: a copy, from `keep_weights` on.
+        trained: whether the run before may have changed the base's own weights.
     """
 
     model: torch.nn.Module
     tokenizer: object
     weights: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    trained: bool = False
 
     @classmethod
     def load(cls, setting: Setting) -> "Base":
@@ -49,22 +52,33 @@ class Base:
         dtype = choose_dtype(args.dtype, base_frozen=not setting.tunes_base)
         model, tokenizer = load_model(args.model, dtype, args.revision, args.load_in)
         place(model, setting.training.device)
-        return cls(
-            model, tokenizer, {n: t.clone() for n, t in model.state_dict().items()} if setting.tunes_base else {}
-        )
+        return cls(model, tokenizer)
 
     @staticmethod
     def key(setting: Setting) -> tuple[object, ...]:
         """Equal for settings that can use one base in turn."""
         args = setting.model
-        return args.model, args.revision, args.dtype, args.load_in, setting.tunes_base, setting.training.use_cpu
+        dtype = (args.dtype, setting.tunes_base) if args.dtype == "auto" else args.dtype
+        return args.model, args.revision, dtype, args.load_in, setting.training.use_cpu
+
+    @cached_property
+    def answers_key(self) -> dict[str, str | None]:
+        """What its answers depend on: a hash of all of its weights, and its config."""
+        return model_key(self.fresh())
+
+    def keep_weights(self) -> None:
+        """Copy its weights, before a run trains them."""
+        if not self.weights:
+            self.weights = {name: tensor.clone() for name, tensor in self.fresh().state_dict().items()}
 
     def fresh(self) -> torch.nn.Module:
         """The model as it was loaded: without an adapter, its own weights copied back where they were trained."""
         if isinstance(self.model, PeftModel):
             self.model = self.model.unload()
-        if self.weights:
+        if self.trained:
             self.model.load_state_dict(self.weights)
+            self.trained = False
+        if self.weights:
             self.model.requires_grad_(True)
         return self.model
 
@@ -93,7 +107,7 @@ class Pool:
         prompts = facts["prompt"][:]
         warn_about_long_targets(facts["target"][:], tokenizer, self.form, self.settings.max_new_tokens)
         self.table = EmbeddingTable.from_model(model)
-        self.store: AnswerStore = open_store(model, tokenizer, self.form, self.settings)
+        self.store: AnswerStore = open_store(model, tokenizer, self.form, self.settings, model_key=base.answers_key)
         self.answers: dict[str, Answer] = {}
         self._losses: tuple[tuple, list[float]] | None = None  # of the last run's facts
         self.ask(prompts, "old answers")

@@ -72,6 +72,8 @@ class Worker:
         if self._base is None or self._base[0] != key:
             self.forget()
             self._base = key, Base.load(setting)
+        if setting.tunes_base:
+            self._base[1].keep_weights()
         if setting.name not in self._pools:
             self._check_projections(setting)
             facts, clock = setting.read_pool(self.data_dir), partial(self._clock, "decoding")
@@ -160,6 +162,7 @@ class Worker:
         with self._clock("training"):
             model = base.fresh()
             config = adapter_config(model, model_args, optimizer_steps(args, facts))
+            base.trained = config is None
             base.model, state, _ = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True)
         return base.model, state
 

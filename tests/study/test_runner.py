@@ -8,6 +8,7 @@ import pytest
 
 from semantic_trainer.cli import main
 from semantic_trainer.commands.study import recipe_command
+from semantic_trainer.study import pool
 from semantic_trainer.study.runner import parse_shard
 
 from .conftest import results, tables
@@ -33,6 +34,23 @@ def test_a_run_after_others_equals_one_alone(flags: list[str], recipe: Callable,
         values = [{metric: s["value"] for metric, s in without_floor(r["scores"]).items()} for r in (result, other)]
         assert values[0] == values[1]
         assert (result["training"], result["answer_store"]) == (other["training"], other["answer_store"])
+
+
+def test_settings_of_one_base_load_it_once(recipe: Callable, study: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that trains all of its weights among them: they are copied back for the one after it."""
+    loaded, hashed = [], []
+    load, key = pool.load_model, pool.model_key
+    monkeypatch.setattr(pool, "load_model", lambda *args: loaded.append(args[0]) or load(*args))
+    monkeypatch.setattr(pool, "model_key", lambda model: hashed.append(model) or key(model))
+    settings = [{"name": "first"}, {"name": "everything", "method": "full", "lora_r": 8}, {"name": "last"}]
+    together = results(study(recipe(runs=1, arms=["plain"], settings=settings), "together"))
+    assert (len(loaded), len(hashed)) == (1, 1)
+    for setting in settings:
+        alone = results(study(recipe(runs=1, arms=["plain"], settings=[setting]), f"alone-{setting['name']}"))
+        ((name, result),) = alone.items()
+        assert together[name] == result
+    assert together["first/plain/0000.json"]["rows"] == together["last/plain/0000.json"]["rows"]
+    assert together["first/plain/0000.json"]["rows"] != together["everything/plain/0000.json"]["rows"]
 
 
 def without_floor(columns: dict) -> dict:
