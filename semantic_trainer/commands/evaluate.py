@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from ..facts.messages import suggest
-from ..hub.card import card_values, contradictions
+from ..hub.card import card_values, contradictions, other_rows
 from ..hub.plan import ADAPTER, MODEL, Upload, weights_sha256
 from ..hub.pull import CARD
 from .finished import PLACES
@@ -99,15 +99,23 @@ def findings(published: Published) -> list[str]:
     files = [Upload(path.name, path) for path in published.weights.glob(pattern)]
     if recorded and weights_sha256(files) != recorded:
         found.append("the weights are not those that were published with this summary: their sha256 is another one")
-    if recorded and (published.folder / CARD).is_file():
-        try:
-            claimed = card_values((published.folder / CARD).read_text(encoding="utf-8", errors="replace"))
-            others = contradictions(claimed, published.summary.runs[published.arm])
-        except ValueError as error:
-            return [*found, str(error)]
-        if others:
-            found.append(f"the card claims another {', '.join(others).replace('_', ' ')} than the summary")
+    if (recorded or published.from_hub) and (published.folder / CARD).is_file():
+        found += card_findings(published)
     return found
+
+
+def card_findings(published: Published) -> list[str]:
+    """Where the card claims other numbers than the summary it was made of, in its metadata or its table."""
+    from ..report.scores import result_rows
+
+    text = (published.folder / CARD).read_text(encoding="utf-8", errors="replace")
+    try:
+        others = contradictions(card_values(text), published.summary.runs[published.arm])
+    except ValueError as error:
+        return [str(error)]
+    rows = other_rows(text, result_rows(published.summary))
+    named = list(dict.fromkeys([*(name.replace("_", " ") for name in others), *map(str.lower, rows)]))
+    return [f"the card claims another {', '.join(named)} than the summary"] if named else []
 
 
 def changed_answers(published: Published, table: "Dataset") -> list[str]:

@@ -1,6 +1,7 @@
 """A published adapter, or a run's folder, opened: its files checked, its summary read, its facts found."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def open_published(source: str, revision: str | None = None, arm: str | None = N
         FileNotFoundError, ValueError: no such folder; names, kinds of files, a summary or a config that are refused.
         HubError: the Hub refused or was not reached.
     """
-    here = Path(source).expanduser()
+    here = Path(os.path.expanduser(source))
     local = here.is_dir()
     if not local and (here.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1):
         raise FileNotFoundError(f"`--adapter` {source!r} is no folder. Give a folder, or ORG/NAME on the Hub.")

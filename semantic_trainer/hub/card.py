@@ -1,8 +1,8 @@
-"""What a published card claims: the numbers in its metadata, read without trusting whoever wrote it."""
+"""What a published card claims: the numbers in its metadata and in its table, read without trusting who wrote it."""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 LONGEST, BRACKETS = 50_000, 500  # of metadata; the reader takes time by the square of brackets within each other
 FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---", re.DOTALL)
@@ -50,3 +50,27 @@ def contradictions(claimed: Mapping[str, float], scores: Mapping[str, Mapping[st
         for metric, value in claimed.items()
         if metric in scores and (scores[metric]["value"] is None or abs(scores[metric]["value"] - value) > 1e-6)
     ]
+
+
+def other_rows(text: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Titles of the rows whose numbers stand otherwise in a card's table of results; missing ones do not count.
+
+    Args:
+        text: the card.
+        rows: of title and cells, as the summary has them.
+
+    Example:
+        >>> other_rows("| Locality | 100.0 % | 97.5 % [90.2, 99.6] |", [["Locality", "100.0 %", "12.5 % [1.6, 38.3]"]])
+        ['Locality']
+    """
+    found = {title: list(map(first_number, cells)) for title, *cells in rows}
+    lines = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if "|" in line
+    ]
+    return list(dict.fromkeys(t for t, *cells in lines if t in found and found[t] != list(map(first_number, cells))))
+
+
+def first_number(text: str) -> str | None:
+    """The first number of a text; `None` where there is none."""
+    match = re.search(r"-?\d+(?:\.\d+)?", text)
+    return match and match[0]

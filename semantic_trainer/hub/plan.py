@@ -23,6 +23,7 @@ MODEL = (
 )
 FIGURES = ("figures/*.png",)
 FACTS = ("facts.parquet",)
+PIECE = 1 << 24
 CONFIGS = ("adapter_config.json", "config.json", "tokenizer_config.json")
 BASE = ("base_model_name_or_path", "_name_or_path", "name_or_path")
 PATH = re.compile(r"(?:~|/|[A-Za-z]:\\|\\\\)[^\s\0]*")  # from the root or from home, on any system
@@ -43,6 +44,16 @@ class Upload:
     def read(self) -> bytes:
         """The bytes that are sent."""
         return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    def sha256(self) -> str:
+        """Of the bytes that are sent; a large file is read piece by piece."""
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        digest = hashlib.sha256()
+        with self.content.open("rb") as file:
+            while piece := file.read(PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
 
     @property
     def size(self) -> int:
@@ -68,7 +79,7 @@ def weights_sha256(files: Iterable[Upload]) -> str:
     """One sha256 for all safetensors files among these: over their names and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for file in sorted((file for file in files if file.path.endswith(".safetensors")), key=lambda file: file.path):
-        digest.update(f"{file.path}|{hashlib.sha256(file.read()).hexdigest()}|".encode())
+        digest.update(f"{file.path}|{file.sha256()}|".encode())
     return digest.hexdigest()
 
 

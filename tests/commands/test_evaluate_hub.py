@@ -1,6 +1,7 @@
 """One process publishes, another pulls and scores again with an empty cache, over HTTP with the real clients."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ import sys
 import torch
 from peft import AutoPeftModelForCausalLM
 from semantic_trainer.cli import main
-status = main(["evaluate", "--adapter", "org/mine"])
+argv = ["evaluate", "--adapter", "org/mine"]
+status = main(argv) or main([*argv, "--revision", "named"])
 with torch.no_grad():
     logits = AutoPeftModelForCausalLM.from_pretrained("org/mine")(input_ids=torch.arange(12)[None]).logits
 torch.save(logits, sys.argv[1])
@@ -96,16 +98,22 @@ def sentence(said: Said) -> str:
 def test_pulled_by_another_process(
     hub: Hub, pushed: dict[str, bytes], finished: Path, model_dir: Path, tmp_path: Path
 ) -> None:
-    """The same bytes, the same logits, and the published table holds."""
+    """The same bytes, the same logits, and the table holds, on the facts beside it or in a dataset that it names."""
+    summary = json.loads(pushed["semantic_summary.json"])
+    summary["config"]["facts"] = ["org/facts"]
+    hub.repos["datasets/org/facts"] = {"main": {"train.jsonl": (finished.parent / "facts.jsonl").read_bytes()}}
+    named = {**pushed, "semantic_summary.json": json.dumps(summary).encode()}
+    del named["facts.parquet"]
+    hub.repos[REPO]["named"] = named
     done = python(hub, tmp_path, "-c", PULL, tmp_path / "logits.pt")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"The published table of {REPO} holds." in done.stdout
+    assert done.stdout.count(f"The published table of {REPO} holds.") == 2
     rows = [line.split() for line in done.stdout.splitlines() if line.rstrip().endswith("holds")]
-    assert len(rows) == 9  # three of before, six of the weighted adapter
+    assert len(rows) == 2 * 9  # three of before, six of the weighted adapter
     assert {row[-2] for row in rows} == {"+0.0", "+0.000"}
     assert "Also" not in done.stdout
     assert "not compared" not in done.stderr  # the base's weights were
-    (pulled,) = (tmp_path / "hub" / "models--org--mine" / "snapshots").iterdir()
+    (pulled,) = [path.parent for path in (tmp_path / "hub" / "models--org--mine").glob("snapshots/*/facts.parquet")]
     weights = (pulled / "adapter_model.safetensors").read_bytes()
     assert weights == (finished / "adapter_model.safetensors").read_bytes() == pushed["adapter_model.safetensors"]
     assert sorted(path.name for path in pulled.iterdir()) == [
@@ -130,6 +138,16 @@ def test_another_revision_and_other_tampering(evaluate: Call, hub: Hub, pushed: 
     assert row.rstrip().endswith("differs")
     assert "75.0 %" in row
     assert evaluate()[0] == 0  # main is as it was
+
+
+def test_another_table_in_the_card_is_told(evaluate: Call, hub: Hub, pushed: dict[str, bytes]) -> None:
+    """What a reader sees, though metadata and summary are as they were."""
+    card = re.sub(rb"\| Locality \|[^\n]*", b"| Locality | 100.0 % | 99.0 % | 99.0 % |", pushed["README.md"])
+    hub.repos[REPO]["main"]["README.md"] = card
+    status, out, _ = evaluate()
+    assert status == 1
+    assert "Also: the card claims another locality than the summary." in out
+    assert f"The scores of {REPO} hold, but not all that was published is of one run." in out
 
 
 def test_another_adapter_is_told(evaluate: Call, hub: Hub, finished: Path) -> None:

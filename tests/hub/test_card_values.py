@@ -2,7 +2,7 @@
 
 import pytest
 
-from semantic_trainer.hub.card import card_values, contradictions
+from semantic_trainer.hub.card import card_values, contradictions, other_rows
 
 CARD = """---
 license: mit
@@ -48,3 +48,18 @@ def test_contradictions() -> None:
     scores = {"locality": {"value": 0.5}, "generality": {"value": None}, "deviation": {"value": 0.25}}
     claimed = {"locality": 0.5 + 1e-9, "generality": 1.0, "deviation": 0.26, "other": 3.0}
     assert contradictions(claimed, scores) == ["generality", "deviation"]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("| Locality | 100.0 % | 97.5 % [90.2, 99.6] | – |", []),
+        ("|Locality|100.0 %|97.5 %|–|", []),  # as another version might write it
+        ("| Locality | 100.0 % | 98.5 % [90.2, 99.6] | – |", ["Locality"]),
+        ("| Locality | 100.0 % | 97.5 % [90.2, 99.6] | 3.0 % |", ["Locality"]),
+        ("| Locality | 100.0 % |", ["Locality"]),
+        ("Locality is 3 %.", []),
+    ],
+)
+def test_rows_of_a_table(line: str, found: list[str]) -> None:
+    assert other_rows(f"# Card\n\n{line}\n", [["Locality", "100.0 %", "97.5 % [90.2, 99.6]", "–"]]) == found
