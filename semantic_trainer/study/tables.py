@@ -8,6 +8,7 @@ from ..files import write_atomically
 from . import paper
 from .averages import EMPTY, differences, groups_of, in_points, over_runs, run_of
 from .notes import floors, paper_notes
+from .predictors_table import predictors_table
 from .results import Study, read_settings
 from .settings import Setting
 from .spectra_table import table_2
@@ -133,6 +134,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "table3": table_3,
     "table4": table_4,
     "table5": table_5,
+    "predictors": predictors_table,
 }
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from semantic_trainer.study.predictors import fit_outlook, rank_auc, rank_correlations
+from semantic_trainer.study.predictors_table import predictors_table
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
@@ -35,3 +36,20 @@ def test_where_all_facts_ended_alike_the_share_is_all_there_is_to_say(value: boo
     assert found.auc is None
     assert found.probabilities({"distance": [0.3], "target_loss": [7]})[0] == pytest.approx(0.8 if value else 0.2)
     assert rank_correlations({"distance": [0.1, 0.5]}, [1, 1], ["distance"])["distance"]["rho"] is None
+
+
+def test_the_table_has_a_row_an_arm_whose_results_know_the_loss() -> None:
+    draw = np.random.default_rng(1)
+    runs = []
+    for _ in range(4):
+        rows = {"distance": draw.uniform(0, 1, 80).tolist(), "target_loss": draw.uniform(0, 8, 80).tolist()}
+        rows["knowledge_accuracy"] = (np.array(rows["target_loss"]) + draw.normal(0, 1, 80) < 4).tolist()
+        runs.append({"rows": rows})
+    older = {"rows": {"distance": [0.1], "knowledge_accuracy": [True]}}
+    table = predictors_table({"four": {"plain": runs, "paper": [older]}})
+    ((setting, arm, n, facts, learnt, *rho, near, loss, both),) = table.rows
+    assert (setting, arm, n, facts) == ("four", "plain", "4", "320")
+    assert float(learnt) == pytest.approx(50, abs=8)
+    assert float(rho[1].split()[0]) == pytest.approx(-0.8, abs=0.05)
+    assert float(near) < 0.65 < 0.95 < float(loss)
+    assert float(both) == pytest.approx(float(loss), abs=0.02)
