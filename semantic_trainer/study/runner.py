@@ -97,7 +97,8 @@ def run_study(
         Seconds in `training`, `decoding` and in all, over all workers, and the number of `runs` made.
 
     Raises:
-        ValueError: an option out of its range, a result made with other options, a group with too few facts.
+        ValueError: an option out of its range, a result made with other options, a group with too few facts, or a
+            worker that was killed. A script needs `if __name__ == "__main__":` before it asks for several.
     """
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1, but {workers} was passed")
@@ -161,7 +162,8 @@ def _together(
                     bar.update()
         except BrokenExecutor as error:
             raise ValueError(
-                "a worker was killed, perhaps for want of memory. What is finished is kept; go on with fewer `workers`"
+                "a worker was killed, perhaps for want of memory. What is finished is kept; go on with fewer `workers`. "
+                'A script of your own must start them under `if __name__ == "__main__":`'
             ) from error
         finally:
             for future in waiting:  # one has failed
