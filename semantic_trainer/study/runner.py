@@ -162,8 +162,9 @@ def _together(
                     bar.update()
         except BrokenExecutor as error:
             raise ValueError(
-                "a worker was killed, perhaps for want of memory. What is finished is kept; go on with fewer `workers`. "
-                'A script of your own must start them under `if __name__ == "__main__":`'
+                "a worker was killed, perhaps for want of memory; what is finished is kept. Go on with fewer "
+                "`workers`. "
+                'A script of your own starts them under `if __name__ == "__main__":`'
             ) from error
         finally:
             for future in waiting:  # one has failed
