@@ -122,20 +122,25 @@ def check_files(published: Published) -> None:
             if kind in CONFIGS.values()
         )
         check_adapter_config(read_json(published.weights / CONFIG, where), kinds, where)
-    with loading(published):
+    with loading(f"the weights of {published.name!r}"):
         check_saved_adapter(published.weights, None, f"{published.arm} adapter", AGAIN)
 
 
 @contextmanager
-def loading(published: Published) -> Iterator[None]:
-    """Turn what PEFT or transformers raise at a config that makes no sense into a `ValueError`."""
+def loading(what: str, fix: str = AGAIN) -> Iterator[None]:
+    """Turn whatever libraries raise at files that make no sense into a `ValueError` that names them.
+
+    Each has exceptions of its own, down to a bare `Exception`; SEMANTIC_TRAINER_DEBUG=1 shows which one it was.
+    """
     try:
         with warnings.catch_warnings():  # that the base has another name here, after its weights were compared
             warnings.filterwarnings("ignore", message=".*`base_model_name_or_path` was renamed", category=UserWarning)
             yield
-    except (TypeError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError, AssertionError) as error:
+    except (ValueError, OSError, ImportError):  # which speak for themselves
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"the weights of {published.name!r} cannot be loaded ({reason}). {AGAIN}") from error
+        raise ValueError(f"{what} cannot be loaded ({reason}). {fix}") from error
 
 
 def find_facts(published: Published, given: Sequence[str], data_dir: str | None) -> "Dataset":

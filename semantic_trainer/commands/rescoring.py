@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
+ELSEWHERE = "Say where it is with --model."
 REMEDY = "Say which base model to take with --model, or add --any_base to score on this one nevertheless."
 
 
@@ -61,7 +62,7 @@ def open_base(published: Published, model: str, revision: str | None, trust: boo
     """
     from transformers import AutoConfig
 
-    with explained(model, revision, PULL):
+    with loading(f"the base model {model!r} of {published.name!r}", ELSEWHERE), explained(model, revision, PULL):
         try:
             return AutoConfig.from_pretrained(resolve_model(model), revision=revision, trust_remote_code=trust)
         except ValueError as error:
@@ -78,7 +79,7 @@ def open_base(published: Published, model: str, revision: str | None, trust: boo
 def missing(published: Published, model: str, error: Exception) -> FileNotFoundError:
     reason = str(error).strip().partition("\n")[0].rstrip(".")
     return FileNotFoundError(
-        f"the base model {model!r} of {published.name!r} cannot be loaded ({reason}). Say where it is with --model."
+        f"the base model {model!r} of {published.name!r} cannot be loaded ({reason}). {ELSEWHERE}"
     )
 
 
@@ -115,14 +116,14 @@ def load_base(
     model, revision = choose_base(published, given)
     found = open_base(published, model, revision, trust)
     if not published.full and not getattr(found, "auto_map", None):
-        with loading(published):
+        with loading(f"the weights of {published.name!r}"):
             check_saved_adapter(published.weights, found, f"{published.arm} adapter", AGAIN)
     local = Path(resolve_model(model)).is_dir()
     if local:
         check_weights(published, model, revision, any_base)
     config = published.summary.config
     dtype = choose_dtype(config["dtype"], base_frozen=not published.full)
-    with explained(model, revision, PULL):
+    with loading(f"the base model {model!r} of {published.name!r}", ELSEWHERE), explained(model, revision, PULL):
         try:
             loaded = load_model(model, dtype, revision, config.get("load_in"), trust, use_safetensors=True)
         except OSError as error:
@@ -162,7 +163,7 @@ def put_on(published: Published, model: "torch.nn.Module") -> "torch.nn.Module":
 
     from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
 
-    with loading(published):
+    with loading(f"the weights of {published.name!r}"):
         if not published.full:
             return PeftModel.from_pretrained(model, str(published.weights), is_trainable=False)
         device = model.device

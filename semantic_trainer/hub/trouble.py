@@ -50,15 +50,16 @@ def explain_error(
 ) -> str | None:
     """One sentence for what a client of the Hub raised; `None` for what has another cause."""
     from huggingface_hub.errors import (
+        EntryNotFoundError,
         HfHubHTTPError,
-        LocalEntryNotFoundError,
         LocalTokenNotFoundError,
         OfflineModeIsEnabled,
     )
 
-    # what goes wrong while a large file is sent comes as the cause of a RuntimeError, while one is fetched of another
-    wrapped = isinstance(error, (RuntimeError, LocalEntryNotFoundError)) and not isinstance(error, transport)
-    cause = error.__cause__ if wrapped else error
+    kinds = (transport, ConnectionError, TimeoutError, LocalTokenNotFoundError)
+    # libraries wrap what went wrong on the way, in a RuntimeError or an OSError of their own; that a repository lacks
+    # a file is their affair
+    cause = next((e for e in causes(error) if isinstance(e, kinds) and not isinstance(e, EntryNotFoundError)), None)
     if isinstance(cause, OfflineModeIsEnabled):
         return f"the Hub is switched off by HF_HUB_OFFLINE: unset it. {way.kept}."
     if isinstance(cause, LocalTokenNotFoundError):
@@ -73,6 +74,13 @@ def explain_error(
             "lies here is untouched."
         )
     return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it came from, the nearest first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def explain(error: Exception, repo_id: str, revision: str | None = None, way: Way = PUSH) -> str:

@@ -207,5 +207,32 @@ def test_faults_are_one_sentence(fault: Fault, said: str, evaluate: Call, hub: H
     assert "Nothing was scored" in error
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("HEAD", "/org/base/", 401, 99), "has no 'org/base' to show, or knows no valid token"),
+        (Fault("HEAD", "/org/base/", 429, 99, {"Retry_After": "7"}), "slow down (429): pull again in 7 seconds"),
+        (Fault("GET", "/model.safetensors", None, 99), "the connection to the Hub failed"),
+    ],
+)
+def test_faults_while_the_base_is_fetched(fault: Fault, said: str, evaluate: Call, hub: Hub) -> None:
+    hub.faults = [fault]
+    assert said in sentence(evaluate())
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+        ("config.json", b'{"model_type": "llama", "hidden_size": "x"}'),
+        ("tokenizer.json", b"{}"),
+        ("model.safetensors", b"x"),
+    ],
+)
+def test_a_hostile_base(name: str, content: bytes, evaluate: Call, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(hub.repos[BASE]["main"], name, content)
+    assert "the base model 'org/base' of 'org/mine' cannot be loaded" in sentence(evaluate())
+
+
 def test_a_revision_that_is_not_there(evaluate: Call) -> None:
     assert "'org/mine' has no revision 'nine' (404)" in sentence(evaluate("--revision", "nine"))
