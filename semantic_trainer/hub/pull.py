@@ -15,7 +15,13 @@ logger = logging.getLogger(__name__)
 SUMMARY, CARD = "semantic_summary.json", "README.md"
 # Kinds of files that can run code when they are read.
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".msgpack", ".h5")
-LARGEST = {SUMMARY: 16_000_000, CARD: 4_000_000, "adapter_config.json": 1_000_000, "config.json": 1_000_000}
+LARGEST = {
+    SUMMARY: 16_000_000,
+    FACTS[0]: 4_000_000_000,
+    CARD: 4_000_000,
+    "adapter_config.json": 1_000_000,
+    "config.json": 1_000_000,
+}
 LONGEST_NAME = 500
 
 
