@@ -117,7 +117,7 @@ def gradients(
     """Two shuffled epochs, of tokenised rows or, where a batching is named, of facts."""
     recorder, data = Recorder(), rows(n)
     options = {"gradient_accumulation_steps": accumulation, "num_train_epochs": 2, "weighting": weighting}
-    options |= {"gamma": 2.0} if weighting == "paper" else {}
+    options |= {"gamma": 2.0} if weighting == "paper" else {"learning_history": True}
     if batching:
         data = facts().select(range(n)).add_column("distance", [0.1 * i for i in range(n)])
         options |= {"batching": batching, "prompt_format": "question_answer", "per_device_train_batch_size": 4}
@@ -137,7 +137,9 @@ def gradients(
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     wrapped = trainer.model_wrapped
+    history = trainer.history and [trainer.history.losses.tolist(), trainer.history.worst.tolist()]
     return {
+        "history": history,
         "steps": recorder.steps,
         "losses": losses,
         "searches": getattr(wrapped, "find_unused_parameters", None),

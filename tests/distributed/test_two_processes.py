@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,9 +42,15 @@ def test_shared_prefix_rows_of_two_processes_are_one_processs(batching: str, apa
     assert apart(jobs.gradients(tmp_path, 1, 9, 2, batching=batching), "shared") <= TOLERANCE
 
 
-def test_self_paced_weights_of_two_processes_are_one_processs(apart: Callable, tmp_path: Path) -> None:
+def test_self_paced_weights_and_history_of_two_processes_are_one_processs(
+    two: list[dict], apart: Callable, tmp_path: Path
+) -> None:
     one = jobs.gradients(tmp_path, 1, 9, 2, batching="shared_prefix", weighting="self_paced")
     assert apart(one, "paced") <= TOLERANCE
+    for results in two:
+        for found, expected in zip(results["paced"]["history"], one["history"], strict=True):
+            assert np.shape(found) == (2, 9)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_trls_trainer_is_one_processs(two: list[dict], apart: Callable, tmp_path: Path) -> None:

@@ -10,18 +10,11 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, get_peft_model
-from transformers import TrainerCallback
 
 from semantic_trainer import SemanticTrainingArguments, SemanticWeightedTrainer
 from semantic_trainer.training.history import LearningHistory, first_below
 
-
-class Stop(TrainerCallback):
-    def __init__(self, step: int | None) -> None:
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        control.should_training_stop |= state.global_step == self.step
+from .stopping import Stop
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
 
 from semantic_trainer import (
     SemanticSFTConfig,
@@ -17,13 +16,7 @@ from semantic_trainer import (
     SemanticWeightedTrainer,
 )
 
-
-class Stop(TrainerCallback):
-    def __init__(self, step: int | None) -> None:
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs) -> None:
-        control.should_training_stop |= state.global_step == self.step
+from .stopping import Stop
 
 
 @pytest.fixture
