@@ -104,13 +104,18 @@ def _own(result: Mapping) -> Mapping:
 
 
 def _over(study: Study, name: Callable | None, rows: Callable[[Sequence[Mapping]], list[Row]]) -> list[Row]:
-    """Rows of every setting and arm, with the name of their series."""
+    """Rows of every setting and arm, with the name of their series, which no two of them share."""
     several = any(len(arms) > 1 for arms in study.values())
-    found = []
+    named = {}
     for setting, arms in study.items():
         for arm, results in arms.items():
-            label = name(setting, arm, results) if name else f"{setting}, {arm}" if several else setting
-            found += [{"series": label, **row} for row in rows(results)]
+            own = f"{setting}, {arm}" if several else setting
+            named[setting, arm] = (name(setting, arm, results) if name else own), own
+    labels = [label for label, _ in named.values()]
+    found = []
+    for (setting, arm), (label, own) in named.items():
+        series = label if labels.count(label) == 1 else f"{label}: {own}"
+        found += [{"series": series, **row} for row in rows(study[setting][arm])]
     return found
 
 

@@ -22,7 +22,8 @@ NORMS = {
 def table_2(study: Study) -> Table:
     """Norms of a projection and of its change, by group of distances."""
     groups = groups_of(study)
-    columns = ["setting", "arm", "norm", *(f"{group}" for group in groups), *(f"paper: {group}" for group in groups)]
+    known = [group for group in groups if group in paper.SPECTRA["amplification"]]
+    columns = ["setting", "arm", "norm", *groups, *(f"paper: {group}" for group in known)]
     rows = []
     for setting, arms in study.items():
         for arm, results in arms.items():
@@ -31,7 +32,7 @@ def table_2(study: Study) -> Table:
             by_group = {g: [r["spectrum"] for r in results if r["draw"]["group"] == g] for g in groups}
             for norm, words in NORMS.items():
                 means = [_mean([s[norm] for s in by_group[g]]) for g in groups]
-                beside = [paper.norm(results[0]["config"], norm, group) for group in groups]
+                beside = [paper.norm(results[0]["config"], norm, group) for group in known]
                 texts = [EMPTY if value is None else f"{value:g}" for value in beside]
                 rows.append((setting, arm, words, *map(_number, means), *texts))
     notes = (

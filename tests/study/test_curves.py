@@ -141,3 +141,13 @@ def test_replacement_starts_without_any_and_shows_what_was_reached() -> None:
             assert (row["ci_low"], row["ci_high"]) == pytest.approx((max(low, 0), min(high, 1)))
     kept = [r for r in rows if r["part"] == "kept" and r["wanted"] > 0]
     assert {round(row["value"], 6) for row in kept} == {0.27}
+
+
+def test_no_two_series_share_a_name() -> None:
+    study = {name: {arm: a_setting(1, 5, 0.5, seed=0) for arm in ("plain", "paper")} for name in ("zsre", "cf")}
+    rows = accuracy_by_distance(study, name=lambda setting, arm, results: "5 facts a run")
+    wanted = {f"5 facts a run: {setting}, {arm}" for setting in study for arm in ("plain", "paper")}
+    assert {row["series"] for row in rows} == wanted
+    assert len(rows) == 4 * len(BINS[1:])
+    one = {"zsre": {"plain": study["zsre"]["plain"]}}
+    assert {row["series"] for row in accuracy_by_distance(one, name=lambda *_: "5 facts a run")} == {"5 facts a run"}

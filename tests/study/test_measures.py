@@ -33,6 +33,7 @@ def test_every_method_with_a_change_of_weights_is_measured(recipe: Callable, stu
     text = (folder / "tables" / "table2.md").read_text()
     assert "main, plain: self_attn.q_proj of layer 1 (the first layer is 0), r = 2." in text
     assert text.count("| norm of ΔW |") == 4
+    assert "| setting | arm | norm | all |\n" in text  # the paper has no such group
     for arm in found:
         assert read_features(folder / "main" / arm / "0000.json").shape == (4, 32)
 
