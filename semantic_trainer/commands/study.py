@@ -23,6 +23,9 @@ def main(argv: Sequence[str]) -> int:
         spent = run_study(study, options.workers, parse_shard(options.shard), options.executor)
         print(describe_time(spent))
     arms = {setting.name: [arm.name for arm in setting.arms] for setting in settings}
+    if options.shard and not any(any((folder / name / first).glob("*.json")) for name, (first, *_) in arms.items()):
+        print("nothing to show yet: this shard has no runs, or others' come first")
+        return 0
     for path in write_tables(folder, arms, tables, recipe_command(argv)):
         print(path)
     for path in write_figures(folder, arms, figures, recipe_command(argv)):

@@ -63,8 +63,9 @@ class Setting:
 
     def __post_init__(self) -> None:
         facts_per_run(self.protocol, self.size)
-        if self.runs < 1:
-            raise ValueError(f"`runs` must be at least 1, but {self.runs} was passed")
+        for name, least in (("runs", 1), ("examples", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be at least {least}, but {getattr(self, name)} was passed")
         check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
         for arm in self.arms:
             check_tuning(self.model_of(arm))

@@ -36,6 +36,13 @@ def test_a_run_after_others_equals_one_alone(flags: list[str], recipe: Callable,
         assert (result["training"], result["answer_store"]) == (other["training"], other["answer_store"])
 
 
+def test_a_shard_without_runs_ends_well(recipe: Callable, study: Callable, capsys: pytest.CaptureFixture) -> None:
+    written = recipe(runs=1, arms=["plain"])
+    assert not study(written, "out", "--shard", "1/2").exists()
+    assert "nothing to show yet" in capsys.readouterr().out
+    assert tables(study(written, "out", "--shard", "0/2")) == tables(study(written, "whole"))
+
+
 def test_settings_of_one_base_load_it_once(recipe: Callable, study: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that trains all of its weights among them: they are copied back for the one after it."""
     loaded, hashed = [], []
@@ -172,6 +179,8 @@ def test_wrong_shards_are_refused(text: str) -> None:
         ({"arms": ["plain", "papr"]}, "Did you mean"),
         ({"groups": ["near=0:0.01"]}, "group 'near' has"),
         ({"facts": "nowhere.jsonl"}, "is not in `data_dir`"),
+        ({"runs": 0}, "`runs` must be at least 1, but 0"),
+        ({"examples": -1}, "`examples` must be at least 0, but -1"),
         ({"workers": 0}, "`workers` must be at least 1"),
         ({"executor": "slurm"}, "`executor` 'slurm' is unknown"),
         ({"measures": ["spectrum"]}, "`measures` 'spectrum' is unknown. Did you mean 'spectra'"),
