@@ -70,7 +70,8 @@ def adapter_delta(model: PeftModel, projection: str, layer: int | None = None, a
 
     Example:
         >>> found = adapter_delta(model, "q_proj")
-        >>> spectrum(found.delta, found.weight, rank=8).amplification
+        >>> spectrum(found.delta, found.weight, rank=8).amplification > 0
+        True
     """
     adapter = _adapter(model, adapter)
     modules = dict(_adapted(model, adapter))
