@@ -58,7 +58,7 @@ def adapter_deltas(model: PeftModel, adapter: str | None = None) -> Iterator[Del
     Example:
         >>> found = next(d for d in adapter_deltas(model) if (d.layer, d.projection) == (1, "self_attn.q_proj"))
         >>> tuple(found.delta[0].shape), found.delta[2]
-        ((64, 8), 2.0)
+        ((32, 8), 2.0)
     """
     adapter = _adapter(model, adapter)
     for name, module in _adapted(model, adapter):
