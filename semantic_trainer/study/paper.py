@@ -80,7 +80,10 @@ INCONSISTENT = {
         'The paper\'s "original result of the model" is plain tuning, not the untouched model, whose locality is 100.',
         "In 9 of the paper's 10 rows rephrased questions are answered better than the ones that were taught.",
     ),
-    "table5": ("The paper does not say how its rows were chosen; of its 15 tuned answers one is the target.",),
+    "table5": (
+        "The paper's groups are 0.1 to 0.3, 0.3 to 0.6 and 0.6 to 1.0; it does not say how its rows were chosen. Of "
+        "its 15 tuned answers one is the target.",
+    ),
 }
 
 
