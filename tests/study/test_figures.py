@@ -54,6 +54,8 @@ def test_figures_are_drawn_and_the_same_in_any_order(recipe: Callable, study: Ca
         "2 fac",
     ):
         assert said in page
+    assert "main, other than plain: filter" in page
+    assert "other than plain" not in (whole / "figures" / "figure5.md").read_text()  # of the first arm alone
     _check_counts(whole)
     _check_features(whole)
 
