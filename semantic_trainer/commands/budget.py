@@ -108,7 +108,7 @@ def create_setting(args: BudgetArguments, training_args: SemanticTrainingArgumen
     facts, model = (
         kind(**{f.name: getattr(args, f.name) for f in fields(kind)}) for kind in (FactsArguments, ModelArguments)
     )
-    setting = Setting(NAME, facts, model, training_args, (), size=args.facts_per_run or SAMPLE)
+    setting = Setting(NAME, facts, model, training_args, (), size=args.facts_per_run or SAMPLE, unrelated=0)
     if args.facts_per_run is None:
         found = len(setting.read_pool(args.data_dir))
         if found > SAMPLE:

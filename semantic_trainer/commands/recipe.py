@@ -47,6 +47,9 @@ class StudyArguments(RunArguments):
         metadata={"help": 'What is compared, each "[NAME:] BASE [OPTION=VALUE ...]"; the first is the reference.'},
     )
     examples: int = field(default=0, metadata={"help": "Facts a run whose texts are kept, for Table 5."})
+    unrelated: int | None = field(
+        default=None, metadata={"help": "Locality prompts and onward questions a fact at most; None asks all."}
+    )
     measures: list[str] | None = field(
         default=None,
         metadata={"help": f"{' and '.join(MEASURES)}, of each tuned model: for Table 2 and Figure 5."},
@@ -169,6 +172,7 @@ def create_setting(name: str, args: StudyArguments, training: SemanticTrainingAr
         measures=tuple(args.measures or ()),
         projection=args.projection,
         layer=args.layer,
+        unrelated=args.unrelated,
     )
 
 

@@ -71,6 +71,18 @@ def read_fact_sets(args: FactsArguments) -> tuple[Dataset, FactCheck]:
     return facts.select(range(min(args.limit or len(facts), len(facts)))), check
 
 
+def with_unrelated(facts: Dataset, most: int) -> Dataset:
+    """The facts with so many locality prompts and onward questions each at most: what takes longest to score.
+
+    Example:
+        >>> facts = Dataset.from_list([{"prompt": "a", "locality_prompts": ["b", "c"]}])
+        >>> with_unrelated(facts, 1)["locality_prompts"][:]
+        [['b']]
+    """
+    names = [name for name in ("locality_prompts", "portability") if name in facts.column_names]
+    return facts.map(lambda row: {name: (row[name] or [])[:most] for name in names}) if names else facts
+
+
 def resolve_format(facts: Dataset, tokenizer: object, training_args: object, max_length: int | None) -> PromptFormat:
     """The run's prompt format, after every check that needs no forward pass."""
     form = PromptFormat.resolve(

@@ -12,15 +12,15 @@ Results = Sequence[Mapping[str, object]]
 Measure = Callable[[Sequence[Arm], int], Mapping[str, Results]]
 RUNS, CONFIRMING, MOST_STEPS = 4, 3, 4  # of each candidate of the last round; of the best, fresh; past the ends
 CURVE = (0.5, 1, 2)  # times the budget
-METRICS = ("knowledge_accuracy", "generality", "locality")
+METRICS = ("knowledge_accuracy", "generality")
 # Where the search begins; it goes on past either end while the best one lies there.
 LEARNING_RATES = {
-    "lora": (2e-3, 4e-3, 8e-3),
-    "dora": (2e-3, 4e-3, 8e-3),
-    "adalora": (5e-3, 1e-2, 2e-2),
-    "ia3": (1e-2, 2e-2, 4e-2),
-    "houlsby": (5e-4, 1e-3, 2e-3),
-    "full": (5e-5, 1e-4, 2e-4),
+    "lora": (2e-3, 4e-3),
+    "dora": (2e-3, 4e-3),
+    "adalora": (1e-2, 2e-2),
+    "ia3": (1e-2, 2e-2),
+    "houlsby": (5e-4, 1e-3),
+    "full": (1e-4, 2e-4),
 }
 
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from ..answers.store import text_hash
 from ..facts.answered import without_answers
-from ..facts.sets import FactsArguments, read_fact_sets
+from ..facts.sets import FactsArguments, read_fact_sets, with_unrelated
 from ..facts.sources import parse_source
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, check_pruning, check_tuning
@@ -45,6 +45,7 @@ class Setting:
         examples: facts of a run whose texts are kept in its JSON; the others keep ids and scores.
         measures: `spectra` and `features`, of each tuned model.
         projection, layer: of which spectra are measured; the last layer where it is `None`.
+        unrelated: locality prompts, and onward questions, asked of each fact at most; `None` asks all.
     """
 
     name: str
@@ -60,12 +61,15 @@ class Setting:
     measures: tuple[str, ...] = ()
     projection: str = PROJECTION
     layer: int | None = None
+    unrelated: int | None = None
 
     def __post_init__(self) -> None:
         facts_per_run(self.protocol, self.size)
         for name, least in (("runs", 1), ("examples", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, but {getattr(self, name)} was passed")
+        if self.unrelated is not None and self.unrelated < 0:
+            raise ValueError(f"`unrelated` must be at least 0, but {self.unrelated} was passed")
         check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
         for arm in self.arms:
             check_tuning(self.model_of(arm))
@@ -103,7 +107,8 @@ class Setting:
 
     def read_pool(self, data_dir: str | None) -> Dataset:
         """Its facts, checked; bare file names are looked for in `data_dir`."""
-        return without_answers(read_fact_sets(replace(self.facts, facts=locate(self.facts.facts, data_dir)))[0])
+        facts = read_fact_sets(replace(self.facts, facts=locate(self.facts.facts, data_dir)))[0]
+        return without_answers(facts if self.unrelated is None else with_unrelated(facts, self.unrelated))
 
     def config(self, draw: Draw, arm: Arm, pool_hash: str, threads: int) -> dict[str, object]:
         """Every option that decides one run, as plain values: a result under another one is another result."""
@@ -125,6 +130,8 @@ class Setting:
             "measures": sorted(self.measures),
             "threads": threads,
         }
+        if self.unrelated is not None:
+            plain["unrelated"] = self.unrelated
         if "spectra" in self.measures:
             plain |= {"projection": self.projection, "layer": self.layer}
         return json.loads(json.dumps(plain, default=str))

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantic_trainer.facts.sets import with_unrelated
 from semantic_trainer.study.protocol import (
     EVERY,
     check_groups,
@@ -67,3 +69,24 @@ def test_single_is_one_fact_a_run() -> None:
 def test_overlap() -> None:
     assert overlap([np.array([0, 1]), np.array([1, 2])]) == 0.25
     assert overlap([]) == 0.0
+
+
+def test_fewer_unrelated_questions_leave_the_facts_alone() -> None:
+    rows = [
+        {
+            "prompt": f"Who rules {i}?",
+            "target": "Ann",
+            "paraphrases": ["a", "b"],
+            "locality_prompts": ["c"] * i,
+            "portability": [{"prompt": "d", "answer": "e"}],
+        }
+        for i in range(3)
+    ]
+    facts = with_unrelated(Dataset.from_list(rows), 1)
+    assert facts["prompt"][:] == [row["prompt"] for row in rows]
+    assert facts["paraphrases"][:] == [["a", "b"]] * 3
+    assert facts["locality_prompts"][:] == [[], ["c"], ["c"]]
+    assert facts["portability"][:] == [[{"prompt": "d", "answer": "e"}]] * 3
+    assert with_unrelated(facts, 0)["portability"][:] == [[]] * 3
+    bare = Dataset.from_list([{"prompt": "a", "target": "b"}])
+    assert with_unrelated(bare, 1).column_names == ["prompt", "target"]
