@@ -4,9 +4,9 @@
 
 The facts are those of every JSON file in $DATA_DIR in a drawn order, without repeated prompts, then, where they do
 not suffice, synthetic ones: real facts with the subject of another. Sizes of which the facts hold several are timed
-on up to --repeats parts that have no fact in common. Every stage is the public one, with stores that begin empty:
-add_old_answers; one epoch of training in batches of 10; evaluate_facts on prompt and one paraphrase, after that
-epoch. The growth is each median relative to that of the smallest size. Takes hours at 10,000 facts; not part of `make
+on up to --repeats parts that have no fact in common. Every stage is the public one, asked as in the demo, with
+stores that begin empty: add_old_answers; one epoch of training in batches of 10; evaluate_facts on prompt and one
+paraphrase, after that epoch. The smallest size is timed again after the largest. The growth is each median relative to that of the smallest size. Takes hours at 10,000 facts; not part of `make
 bench QUICK=1`.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from side_by_side import parser, report, scenario, settle
-from workload import common_options, our_trainer, quiet
+from workload import SHOTS, common_options, our_trainer, quiet
 
 from semantic_trainer import PromptFormat, add_old_answers, evaluate_facts, load_facts
 from semantic_trainer.models import load_model
@@ -72,7 +72,7 @@ def parts(rows: list[dict], size: int, repeats: int) -> list[Dataset]:
 
 def seconds_per_fact(model: torch.nn.Module, tokenizer: object, facts: Dataset) -> dict[str, float]:
     """Stage -> seconds per fact, on a copy of the model."""
-    form, model, times = PromptFormat.chat(tokenizer), copy.deepcopy(model), [time.perf_counter()]
+    form, model, times = PromptFormat.question_answer(SHOTS), copy.deepcopy(model), [time.perf_counter()]
     with tempfile.TemporaryDirectory() as folder:
         add_old_answers(facts, model, tokenizer, form, store_dir=f"{folder}/answers", dtype="model")
         times.append(time.perf_counter())
@@ -114,9 +114,10 @@ def main(argv: list[str] | None = None) -> None:
     model, tokenizer = load_model(args.model, getattr(torch, args.dtype), None)
     seconds_per_fact(model, tokenizer, Dataset.from_list(rows[:10]))  # warm-up
     found: dict[int, list[dict[str, float]]] = {}
-    for size in sizes:
-        found[size] = [seconds_per_fact(model, tokenizer, part) for part in parts(rows, size, args.repeats)]
-        print(size, found[size], flush=True)
+    for size in [*sizes, sizes[0]]:
+        made = [seconds_per_fact(model, tokenizer, part) for part in parts(rows, size, args.repeats)]
+        found[size] = found.get(size, []) + made
+        print(size, made, flush=True)
         report("scaling", args, growth(found, real), seconds_per_fact=found, real_facts=real)
 
 
