@@ -64,6 +64,7 @@ bench: $(STAMP)  ## compare speed and memory with the usual tools; with QUICK=1 
 	$(BIN)/python benchmarks/answers.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/evaluate.py $(BENCH_FLAGS)
 ifndef QUICK
+	$(BIN)/python benchmarks/pacing.py $(BENCH_FLAGS)
 	$(BIN)/python benchmarks/train_step.py $(BENCH_FLAGS) --dtype bfloat16
 	$(BIN)/python benchmarks/answers.py $(BENCH_FLAGS) --dtype bfloat16
 	$(BIN)/python benchmarks/evaluate.py $(BENCH_FLAGS) --dtype bfloat16

@@ -4,11 +4,11 @@
 
 The facts are those of every JSON file in $DATA_DIR in a drawn order, without repeated prompts, then, where they do
 not suffice, synthetic ones: real facts with the subject of another. The smallest size is timed on --repeats parts that
-have no fact in common, and again after the largest; the others once. Every stage is the public one, asked as in the demo, with
-stores that begin empty: add_old_answers; one epoch of training in batches of 10; evaluate_facts on prompt and one
-paraphrase, after that epoch. With --clock processor the seconds
-are the process's own, which other work on the machine moves little. The growth is each median relative to that of the
-smallest size. Takes hours at 10,000 facts; not part of `make bench QUICK=1`.
+have no fact in common, and again after the largest; the others once. Every stage is the public one, asked as in the
+demo, with stores that begin empty: add_old_answers; one epoch of training in batches of 10; evaluate_facts on prompt
+and one paraphrase, after that epoch. With --clock processor the seconds are the process's own, which other work on
+the machine moves little. The growth is each median relative to that of the smallest size. Takes hours at 10,000
+facts; not part of `make bench QUICK=1`.
 """
 
 import argparse
