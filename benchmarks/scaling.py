@@ -1,14 +1,14 @@
 """Time per fact of old answers, training and evaluation from 100 to 10,000 facts: does it stay what it is?
 
-    python benchmarks/scaling.py [--up_to 10000] [--repeats 5] [--output results/bench.json]
+    python benchmarks/scaling.py [--up_to 10000] [--repeats 5] [--tiny] [--output results/bench.json]
 
 The facts are those of every JSON file in $DATA_DIR in a drawn order, without repeated prompts, then, where they do
 not suffice, synthetic ones: real facts with the subject of another. The smallest size is timed on --repeats parts that
 have no fact in common, and again after the largest; the others once. Every stage is the public one, asked as in the
 demo, with stores that begin empty: add_old_answers; one epoch of training in batches of 10; evaluate_facts on prompt
 and one paraphrase, after that epoch. With --clock processor the seconds are the process's own, which other work on
-the machine moves little. The growth is each median relative to that of the smallest size. Takes hours at 10,000
-facts; not part of `make bench QUICK=1`.
+the machine moves little; with --tiny they are those of all but the model's products. The growth is each median
+relative to that of the smallest size. Takes hours at 10,000 facts; not part of `make bench QUICK=1`.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from side_by_side import parser, report, scenario, settle
+from transformers import LlamaConfig, LlamaForCausalLM
 from workload import SHOTS, common_options, our_trainer, quiet
 
 from semantic_trainer import PromptFormat, add_old_answers, evaluate_facts, load_facts
@@ -72,6 +73,16 @@ def parts(rows: list[dict], size: int, repeats: int) -> list[Dataset]:
     return [Dataset.from_list(rows[i * size : (i + 1) * size]) for i in range(number)]
 
 
+def tiny(tokenizer: object) -> torch.nn.Module:
+    """A Llama of 2 layers and 32 dimensions, whose products take next to no time: what is left is everything else."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    return LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tokenizer), num_key_value_heads=1, tie_word_embeddings=True, **sizes, **ids)
+    )
+
+
 def seconds_per_fact(
     model: torch.nn.Module, tokenizer: object, facts: Dataset, clock: str = "wall"
 ) -> dict[str, float]:
@@ -110,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--up_to", type=int, default=SIZES[-1], help="stop at this size")
     options.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    options.add_argument("--section", default="scaling", help="its name in --output")
+    options.add_argument("--tiny", action="store_true", help="a tiny model with the same tokenizer: all but products")
     options.add_argument("--clock", choices=CLOCKS, default="wall")
     args = settle(options.parse_args(argv), facts=0, repeats=5)
     quiet()
@@ -119,6 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     real = len(rows)
     rows += synthetic_rows(rows, max(0, sizes[-1] - real))
     model, tokenizer = load_model(args.model, getattr(torch, args.dtype), None)
+    model = tiny(tokenizer) if args.tiny else model
     seconds_per_fact(model, tokenizer, Dataset.from_list(rows[:10]))  # warm-up
     found: dict[int, list[dict[str, float]]] = {}
     for size in [*sizes, sizes[0]]:
@@ -126,7 +138,8 @@ def main(argv: list[str] | None = None) -> None:
         made = [seconds_per_fact(model, tokenizer, part, args.clock) for part in parts(rows, size, repeats)]
         found[size] = found.get(size, []) + made
         print(size, made, flush=True)
-        report(args.section, args, growth(found, real), seconds_per_fact=found, real_facts=real)
+        section = "scaling tiny" if args.tiny else "scaling"
+        report(section, args, growth(found, real), seconds_per_fact=found, real_facts=real)
 
 
 if __name__ == "__main__":

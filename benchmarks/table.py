@@ -79,6 +79,8 @@ def command(name: str, config: dict) -> str:
     size = f" --facts {config['facts']}" if config["facts"] else ""
     dtype = "" if config["dtype"] == "float32" else f" --dtype {config['dtype']}"
     script = f"python benchmarks/{name.split()[0]}.py"
+    if "sizes" in config:
+        size += f" --sizes {' '.join(map(str, config['sizes']))} --clock {config['clock']}{' --tiny' * config['tiny']}"
     return f"{script}{size} --repeats {config['repeats']}{dtype} --output results/bench.json"
 
 
