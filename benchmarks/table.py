@@ -81,6 +81,8 @@ def command(name: str, config: dict) -> str:
     script = f"python benchmarks/{name.split()[0]}.py"
     if "sizes" in config:
         size += f" --sizes {' '.join(map(str, config['sizes']))} --clock {config['clock']}{' --tiny' * config['tiny']}"
+    if config.get("threads"):
+        size += f" --threads {config['threads']}"
     return f"{script}{size} --repeats {config['repeats']}{dtype} --output results/bench.json"
 
 
