@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from .commands import COMMANDS
+from .commands.terminal import PrintableFormatter, printable
 from .distribution import FirstProcessError, world_size
 from .files import disk_trouble
 
@@ -81,7 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = build_parser().parse_args(argv[:1]).command
     rank = int(os.environ.get("RANK") or 0)
     quiet_libraries()
-    logging.basicConfig(level=logging.WARNING if rank == 0 else logging.ERROR, format="%(levelname)s: %(message)s")
+    logged = logging.StreamHandler()
+    logged.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING if rank == 0 else logging.ERROR, handlers=[logged])
     logging.getLogger("semantic_trainer").setLevel(logging.INFO if rank == 0 else logging.ERROR)
     try:
         return import_module(f".commands.{command}", __package__).main(argv[1:]) or 0
@@ -96,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sentence is None or os.environ.get("SEMANTIC_TRAINER_DEBUG"):
             raise
         who = f" (process {rank})" if rank else ""
-        print(f"semantic-trainer {command}{who}: error: {sentence}", file=sys.stderr)
+        print(f"semantic-trainer {command}{who}: error: {printable(sentence)}", file=sys.stderr)
         return 2
 
 

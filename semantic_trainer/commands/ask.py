@@ -8,6 +8,8 @@ from typing import NoReturn, TextIO
 
 from ..facts.messages import suggest
 from .finished import PLACES, LoadedRun, check_folder, load_run
+from .terminal import console as terminal
+from .terminal import printable
 
 BASE = "base"
 
@@ -112,7 +114,6 @@ def ask(run: LoadedRun, questions: Sequence[str]) -> dict[str, dict[str, str]]:
 def show(run: LoadedRun, questions: Sequence[str], said: Mapping[str, Mapping[str, str]]) -> None:
     """One row a question; the target where one of them was taught."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -125,7 +126,7 @@ def show(run: LoadedRun, questions: Sequence[str], said: Mapping[str, Mapping[st
     for question in questions:
         cells = [question, *(answers[question] or "(empty)" for answers in said.values())]
         table.add_row(*map(escape, cells + ([run.targets.get(question, "–")] if known else [])))
-    Console().print(table)
+    terminal().print(table)
 
 
 def converse(run: LoadedRun) -> None:
@@ -145,4 +146,4 @@ def converse(run: LoadedRun) -> None:
             check_utf8(question)
             show(run, [question], ask(run, [question]))
         except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)

@@ -25,6 +25,7 @@ from ..tuners.methods import LOW_RANK
 from .checks import check_budget
 from .options import parse
 from .run import RunArguments
+from .terminal import console as terminal
 
 logger = logging.getLogger(__name__)
 NAME = "budget"
@@ -241,10 +242,9 @@ def recommended(setting: Setting, best: Candidate) -> str:
 def print_budget(budget: Budget, setting: Setting, folder: str) -> None:
     """The best settings, and what the best is expected to buy."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     for title, rows in (("The ten best of all settings", budget.trials[:10]), ("Other budgets", budget.curve)):
         table = Table(title=f"{title}; per cent, 95 % intervals over runs", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in ("arm", "lr", "batch", "rank", "epochs", "runs", "s/run", *METRICS):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..files import check_writable
 from .finished import check_folder
+from .terminal import console as terminal
 
 if TYPE_CHECKING:  # --help needs none of them
     from .comparable import Comparison
@@ -127,7 +128,6 @@ def title(metric: str) -> str:
 def show(found: Sequence["Comparison"], a: str, b: str) -> None:
     """The one table, and the one sentence."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -143,7 +143,7 @@ def show(found: Sequence["Comparison"], a: str, b: str) -> None:
         if c.difference:
             difference, p = c.difference.points(), format_p(c.difference.p_value).removeprefix("p ").removeprefix("= ")
         table.add_row(title(c.metric), *values, escape(difference), p, str(c.a["n"]))
-    console = Console()
+    console = terminal()
     console.print(table)
     console.print(escape(verdict(found, a, b)), highlight=False)
 

@@ -33,6 +33,7 @@ from .outlook import describe_outlook, read_search
 from .output import DISTANCES_FILE
 from .publishing import PublishArguments, publish
 from .run import RunArguments, run_config, weigh
+from .terminal import console as terminal
 
 logger = logging.getLogger(__name__)
 HARDEST = 10
@@ -167,11 +168,10 @@ def hardest(facts: Dataset, k: int = HARDEST) -> Dataset:
 
 def show(facts: Dataset, described: dict[str, object]) -> None:
     """Print shares and the hardest facts."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = terminal()
     console.print(
         f"{described['n']} facts: mean distance {described['mean']:.3f}, standard deviation {described['std']:.3f}",
         highlight=False,

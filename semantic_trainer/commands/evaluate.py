@@ -11,6 +11,8 @@ from ..hub.plan import ADAPTER, MODEL, Upload, weights_sha256
 from ..hub.pull import CARD
 from .finished import PLACES
 from .published import Published, find_facts, open_published
+from .terminal import console as terminal
+from .terminal import printable
 
 if TYPE_CHECKING:  # --help needs none of them
     from datasets import Dataset
@@ -140,7 +142,6 @@ def changed_answers(published: Published, table: "Dataset") -> list[str]:
 def show(rows: Sequence["Replicated"], found: Sequence[str]) -> None:
     """The table, and what else was found."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -157,7 +158,7 @@ def show(rows: Sequence["Replicated"], found: Sequence[str]) -> None:
             values = [format_score(score, row.metric, digits=0) for score in (row.published, row.measured)]
             cells = [f"  {TITLES[row.metric]}", *values, points(row), printable(row.trouble) or "holds"]
             table.add_row(*map(escape, cells))
-    console = Console()
+    console = terminal()
     console.print(table)
     for finding in found:
         console.print(escape(printable(f"Also: {finding}.")), highlight=False)
@@ -183,8 +184,3 @@ def verdict(name: str, rows: Sequence["Replicated"], found: Sequence[str]) -> st
     if found:
         return f"The scores of {name} hold, but not all that was published is of one run."
     return f"The published table of {name} holds."
-
-
-def printable(text: str) -> str:
-    """Without control characters, which could write anywhere on a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)

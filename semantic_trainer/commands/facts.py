@@ -10,6 +10,7 @@ from ..training.training_args import SemanticTrainingArguments
 from .options import parse
 from .publishing import PublishArguments, publish
 from .run import RunArguments
+from .terminal import console as terminal
 
 SHOWN_FACTS = 5
 
@@ -25,7 +26,6 @@ class DescribeArguments(PublishArguments, RunArguments):
 
 def main(argv: Sequence[str]) -> int:
     """Parse, check, print."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
 
     args, _ = parse(argv, "facts", (DescribeArguments, SemanticTrainingArguments))  # one YAML serves every command
     facts, check = read_fact_sets(args)
-    console = Console()
+    console = terminal()
     console.print(f"{check.n} facts read, {len(check.dropped)} to drop, {len(facts)} to teach", highlight=False)
     for line in check.describe():
         console.print(f"  {line}", highlight=False, markup=False)

@@ -22,6 +22,7 @@ from ..report.reasons import counts, why_not
 from ..report.scores import result_rows
 from ..report.summary import RUNS, SUMMARY_FILE, RunSummary, distance_warnings
 from .arms import HISTORY_FILE
+from .terminal import console as terminal
 
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
@@ -216,7 +217,6 @@ def describe_not_learnt(path: Path) -> list[str]:
 def print_results(summary: RunSummary, folder: str) -> None:
     """The one table of a run, what was said before training, what was not learnt, and where everything is."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{summary.facts['taught']} facts, 95 % intervals", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -225,7 +225,7 @@ def print_results(summary: RunSummary, folder: str) -> None:
         table.add_column(run, justify="right")
     for row in result_rows(summary, digits=0):
         table.add_row(*row)
-    console = Console()
+    console = terminal()
     console.print(table)
     shares = ", ".join(f"{name.replace('_', ' ')} {share:.1%}" for name, share in summary.distances["shares"].items())
     console.print(f"Before training: mean distance {summary.distances['mean']:.3f}; {shares}.", highlight=False)
