@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ..distribution import on_first
 from ..hub.plan import Upload
-from ..hub.upload import check_repo_id, commit
+from ..hub.upload import check_license, check_repo_id, commit
 from .push import Pushed, show
 
 
@@ -28,7 +28,12 @@ class PublishArguments:
     def check_publishing(self) -> None:
         """Raise a `ValueError` for a bad name, and for options that say how, but not where."""
         if self.push is not None:
-            check_repo_id(self.push)
+            check_repo_id(self.push, "push")
+            check_license(self.license)
+            if self.base_model is not None:
+                check_repo_id(self.base_model, "base_model")
+            if self.branch is not None and not self.branch.strip():
+                raise ValueError("`branch` is empty: name one, or leave it out to push to main.")
             return
         idle = [name for name, value in vars(PublishArguments()).items() if getattr(self, name) != value]
         if idle:

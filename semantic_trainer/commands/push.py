@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ..hub.plan import Upload, files_to_push, weights_sha256, with_base
+from ..hub.plan import WHOLE, Upload, files_to_push, weights_sha256, with_base
 from ..hub.scan import check_leaks, without_paths
-from ..hub.upload import check_repo_id, commit
+from ..hub.upload import check_license, check_repo_id, commit
 from .finished import AGAIN, PLACES, check_folder, check_model, read_summary
+from .terminal import console as terminal
 
 if TYPE_CHECKING:  # --help needs none of it
     from ..report.summary import RunSummary
@@ -113,6 +114,9 @@ def push(
     folder = Path(run_dir)
     check_folder(folder)
     check_repo_id(repo_id)
+    check_license(license)
+    if revision is not None and not revision.strip():
+        raise ValueError("`revision` is empty: name a branch, or leave it out to push to main.")
     summary = read_summary(folder)
     full = summary.config.get("method") == "full"
     if full:
@@ -128,7 +132,8 @@ def push(
     check_leaks(files, folder)
     if dry_run:
         return Pushed(files)
-    info = commit(files, repo_id, message(summary), private=private, create_pr=create_pr, revision=revision)
+    how = {"private": private, "create_pr": create_pr, "revision": revision, "replaces": WHOLE}
+    info = commit(files, repo_id, message(summary), **how)
     return Pushed(files, info.commit_url, info.pr_url)
 
 
@@ -143,7 +148,7 @@ def published(summary: "RunSummary", base_model: str | None) -> "RunSummary":
 
     base = dict(base_of(summary))
     if base_model is not None:
-        check_repo_id(base_model)
+        check_repo_id(base_model, "base_model")
     if not (base_model or base.get("id")):
         raise ValueError(
             f"the run's base model {base['name']!r} was read from a local folder, which nobody else has. Say what the "
@@ -166,7 +171,7 @@ def described(
     picture = PICTURE if (folder / PICTURE).is_file() else None
     name = repo_id.partition("/")[2]
     card = create_model_card(summary, name, arm=arm, repo_id=repo_id, license=license, picture=picture)
-    return Upload(SUMMARY_FILE, summary.to_json().encode()), Upload(CARD, card.encode())
+    return Upload(SUMMARY_FILE, summary.to_json().encode()), Upload(CARD, card.encode(), quotes=True)
 
 
 def message(summary: "RunSummary") -> str:
@@ -177,7 +182,6 @@ def message(summary: "RunSummary") -> str:
 def show(pushed: Pushed, repo_id: str) -> None:
     """Every file with its size; then where it is."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -185,7 +189,7 @@ def show(pushed: Pushed, repo_id: str) -> None:
     table.add_column("bytes", justify="right")
     for file in pushed.files:
         table.add_row(file.path, f"{file.size:,}")
-    console = Console()
+    console = terminal()
     console.print(table)
     if pushed.url is None:
         console.print(f"Dry run: nothing was sent to {repo_id}.", highlight=False, markup=False)

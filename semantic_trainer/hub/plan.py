@@ -23,6 +23,7 @@ MODEL = (
 )
 FIGURES = ("figures/*.png",)
 FACTS = ("facts.parquet",)
+WHOLE = (*ADAPTER, *MODEL[:2], *FACTS)  # what a later push of another run must not leave beside its own
 PIECE = 1 << 24
 CONFIGS = ("adapter_config.json", "config.json", "tokenizer_config.json")
 BASE = ("base_model_name_or_path", "_name_or_path", "name_or_path")
@@ -36,10 +37,13 @@ class Upload:
     Attributes:
         path: its name in the repository.
         content: a file as it is, or bytes made for the purpose.
+        quotes: whether it is a text made of what goes through the search for paths by itself, and quotes questions and
+            answers, which may look like paths.
     """
 
     path: str
     content: Path | bytes
+    quotes: bool = False
 
     def read(self) -> bytes:
         """The bytes that are sent."""

@@ -22,7 +22,7 @@ from ..facts.readers import load_facts
 from ..facts.schema import FACT_COLUMNS, require_columns, require_dataset, require_strings
 from ..hub.plan import Upload
 from ..hub.scan import check_leaks
-from ..hub.upload import check_repo_id, commit
+from ..hub.upload import check_license, check_repo_id, commit
 from ..models import DEFAULT_MODEL, default_folder, hub_name
 from ..quantization import is_packed, loaded_in
 from .facts_card import FILE, Answered, facts_card
@@ -102,6 +102,7 @@ def facts_files(
 ) -> list[Upload]:
     """What `push_facts` publishes, searched for secrets and paths; arguments and errors are the same."""
     check_repo_id(repo_id)
+    check_license(license)
     require_dataset(facts)
     require_columns(facts, ("prompt", "target"))
     given = [name for name in ANSWER_FEATURES if name in facts.column_names]
@@ -121,7 +122,7 @@ def facts_files(
     else:
         facts = load_facts(facts, format="facts")
         card = facts_card(facts, repo_id, license)
-    files = [Upload(FILE, as_parquet(facts)), Upload("README.md", card.encode())]
+    files = [Upload(FILE, as_parquet(facts)), Upload("README.md", card.encode(), quotes=True)]
     check_leaks(files, Path.cwd())
     return files
 
@@ -188,7 +189,7 @@ def base_on_hub(model: object, base_model: str | None) -> dict[str, object]:
             "with its answers. Load it with AutoModelForCausalLM.from_pretrained."
         )
     if base_model is not None:
-        check_repo_id(base_model)
+        check_repo_id(base_model, "base_model")
     source = str(getattr(model.config, "_name_or_path", "") or "")
     if not (base_model or hub_name(source)):
         raise ValueError(

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard
 
 from semantic_trainer.cli import main
 from semantic_trainer.commands.push import push
+from semantic_trainer.hub.scan import LeakError
 from semantic_trainer.report.summary import RunSummary
 
 ORG = ("--repo_id", "org/mine")
@@ -98,3 +99,29 @@ def test_a_torn_adapter_is_refused(spoilt: Path, capsys: pytest.CaptureFixture) 
     (spoilt / "adapter_model.safetensors").write_bytes(b"torn")
     assert "the weighted adapter" in refused(capsys, spoilt, *ORG, *BASE)
     assert main(["push", str(spoilt), *ORG, *BASE, "--arm", "plain", "--dry_run"]) == 0
+
+
+def test_a_fact_may_quote_a_path(spoilt: Path) -> None:
+    """It is what was taught, of nobody's machine; the same path in an option is refused."""
+    summary = RunSummary.load(spoilt)
+    for example in summary.facts["examples"]:
+        example["prompt"] = "What lies in /home/x/notes?"
+    summary.save(spoilt)
+    files = {file.path: file.read() for file in push(spoilt, "org/mine", base_model="org/base", dry_run=True).files}
+    assert b"/home/x/notes" in files["README.md"]
+    summary.facts["examples"][0]["prompt"] = f"What lies in {Path.home()}/notes?"
+    summary.save(spoilt)
+    with pytest.raises(LeakError, match=r"facts\.examples\[0\]\.prompt holds a path of this machine"):
+        push(spoilt, "org/mine", base_model="org/base", dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--base_model", "/tmp/x"], "`base_model` '/tmp/x' is no name"),
+        ([*BASE, "--license", "mit\nbase_model: x"], "`license` must be written as the Hub does"),
+        ([*BASE, "--revision", ""], "`revision` is empty"),
+    ],
+)
+def test_a_wrong_option_is_named(options: list, message: str, finished: Path, capsys: pytest.CaptureFixture) -> None:
+    assert message in refused(capsys, finished, *ORG, *options, "--dry_run")

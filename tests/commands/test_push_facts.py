@@ -226,7 +226,7 @@ def test_the_commands_publish(
     assert call("facts", "--private") == 2
     assert call("distances", push="org/mine", endpoint="http://127.0.0.1:1/v1") == 2
     error = capsys.readouterr().err
-    for said in ("`repo_id` must be ORG/NAME", "`private` says how to publish, but not where", "leave `endpoint` out"):
+    for said in ("`push` must be ORG/NAME", "`private` says how to publish, but not where", "leave `endpoint` out"):
         assert said in error
 
 

@@ -200,6 +200,8 @@ class HubHandler(BaseHTTPRequestHandler):
         for line in map(json.loads, body.splitlines()):
             if line["key"] == "file":
                 files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+            elif line["key"] == "deletedFile":
+                files.pop(line["value"]["path"], None)
             elif line["key"] == "lfsFile":
                 if line["value"]["oid"] not in self.server.blobs:
                     return self.reply(400, {"error": "LFS pointer to a file that is not there"})

@@ -7,7 +7,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from semantic_trainer.hub.plan import Upload
+from semantic_trainer.hub.plan import WHOLE, Upload
 from semantic_trainer.hub.upload import HubError, check_repo_id, commit
 
 from .server import TOKEN, Fault, Hub, serve, use
@@ -111,3 +111,14 @@ def test_what_is_sent_is_json_lines(hub: Hub) -> None:
     commit(FILES[:1], REPO, "Say what")
     header = next(json.loads(body.splitlines()[0]) for body in hub.received if b'"header"' in body)
     assert header["value"]["summary"] == "Say what"
+
+
+def test_what_an_earlier_push_left_is_removed(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
+    """A whole model pushed over an adapter would be loaded with that adapter on it; the owner's own files stay."""
+    hub.repos[REPO] = {"main": dict.fromkeys(("adapter_config.json", "facts.parquet", "mine.txt"), b"old")}
+    new = [Upload("model.safetensors", b"new"), Upload("README.md", b"# card")]
+    with caplog.at_level("INFO", "semantic_trainer"):
+        commit(new, REPO, "Upload", replaces=WHOLE)
+    assert hub.repos[REPO]["main"] == {"mine.txt": b"old", "model.safetensors": b"new", "README.md": b"# card"}
+    assert "removed what an earlier push left there: adapter_config.json, facts.parquet" in caplog.text
+    assert sum(COMMIT in asked for asked in hub.asked) == 1
