@@ -2,6 +2,7 @@
 
 import logging
 import re
+import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -76,7 +77,9 @@ def commit(
         CommitOperationAdd(file.path, file.content if isinstance(file.content, bytes) else str(file.content))
         for file in files
     ]
-    with explained(repo_id, revision):
+    left: list[str] = []
+    with explained(repo_id, revision), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*about to commit a data file", category=UserWarning)  # asked for
         if not create_pr:
             api.create_repo(repo_id, private=private, repo_type=repo_type, exist_ok=True, **repo_options)
             if revision and not revision.startswith("refs/") and revision != "main":
@@ -84,11 +87,10 @@ def commit(
         if replaces:
             there = api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
             kept = {file.path for file in files}
-            left = [name for name in there if name not in kept and any(fnmatchcase(name, p) for p in replaces)]
+            old = [n for n in there if any(n.count("/") == p.count("/") and fnmatchcase(n, p) for p in replaces)]
+            left = [name for name in old if name not in kept]
             operations += [CommitOperationDelete(name, is_folder=False) for name in left]
-            if left:
-                logger.info("%s: removed what an earlier push left there: %s", repo_id, ", ".join(left))
-        return api.create_commit(
+        done = api.create_commit(
             repo_id,
             operations,
             commit_message=message,
@@ -97,3 +99,6 @@ def commit(
             create_pr=create_pr,
             run_as_future=run_as_future,
         )
+    if left:
+        logger.info("%s: removed what an earlier push left there: %s", repo_id, ", ".join(left))
+    return done

@@ -113,12 +113,21 @@ def test_what_is_sent_is_json_lines(hub: Hub) -> None:
     assert header["value"]["summary"] == "Say what"
 
 
+MINE = "models/mine.safetensors"
+
+
 def test_what_an_earlier_push_left_is_removed(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     """A whole model pushed over an adapter would be loaded with that adapter on it; the owner's own files stay."""
-    hub.repos[REPO] = {"main": dict.fromkeys(("adapter_config.json", "facts.parquet", "mine.txt"), b"old")}
+    hub.repos[REPO] = {"main": dict.fromkeys(("adapter_config.json", "facts.parquet", MINE), b"old")}
     new = [Upload("model.safetensors", b"new"), Upload("README.md", b"# card")]
     with caplog.at_level("INFO", "semantic_trainer"):
+        hub.faults = [Fault("POST", "/commit/", 403)]
+        with pytest.raises(HubError):
+            commit(new, REPO, "Upload", replaces=WHOLE)
+        assert "facts.parquet" in hub.repos[REPO]["main"]
+        assert "removed" not in caplog.text
+        hub.asked.clear()
         commit(new, REPO, "Upload", replaces=WHOLE)
-    assert hub.repos[REPO]["main"] == {"mine.txt": b"old", "model.safetensors": b"new", "README.md": b"# card"}
+    assert hub.repos[REPO]["main"] == {MINE: b"old", "model.safetensors": b"new", "README.md": b"# card"}
     assert "removed what an earlier push left there: adapter_config.json, facts.parquet" in caplog.text
     assert sum(COMMIT in asked for asked in hub.asked) == 1
