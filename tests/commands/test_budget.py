@@ -104,6 +104,7 @@ def test_what_cannot_be_is_said_at_once(more: dict, message: str, call: Callable
     assert not (tmp_path / "out" / "budget.json").exists()
 
 
+@pytest.mark.slow
 def test_seconds_buy_epochs(call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     costs = {"training": 0.25 / 12, "decoding": 0.0}
     monkeypatch.setattr(Worker, "seconds_per_fact", lambda self, unit, n: {**costs, "training": 2 * costs["training"]})

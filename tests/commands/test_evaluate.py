@@ -51,9 +51,9 @@ def test_both_arms_of_a_run_hold(arm: str, finished: Path, capsys: pytest.Captur
     "method",
     [
         {"method": "houlsby", "lora_r": None},
-        {"method": "adalora"},
-        {"method": "full", "lora_r": None, "learning_rate": 0.002},
-        {"method": "lora", "load_in": "4bit"},
+        pytest.param({"method": "adalora"}, marks=pytest.mark.slow),
+        pytest.param({"method": "full", "lora_r": None, "learning_rate": 0.002}, marks=pytest.mark.slow),
+        pytest.param({"method": "lora", "load_in": "4bit"}, marks=pytest.mark.slow),
     ],
     ids=lambda method: " ".join(map(str, (method["method"], method.get("load_in", "")))),
 )

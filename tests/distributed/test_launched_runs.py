@@ -89,7 +89,9 @@ def test_a_launched_run_is_one_processs(start: Callable, tmp_path: Path) -> None
     assert files(two) == files(one)
     tables = [pyarrow.parquet.read_table(folder / "facts.parquet").to_pydict() for folder in (one, two)]
     runs = [json.loads((folder / "semantic_summary.json").read_text())["runs"] for folder in (one, two)]
-    for arm in ("plain", "weighted"):  # a divergence shows the last bits of the weights, the answers do not
+    for arm in ("plain", "weighted"):  # divergences and losses show the last bits of the weights, answers do not
+        losses = [[v for row in table.pop(f"{arm}_losses") for v in row] for table in tables]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5)
         divergences = [[v for row in table.pop(f"{arm}_next_token_kl") for v in row] for table in tables]
         assert divergences[1] == pytest.approx(divergences[0], rel=1e-3)
         assert runs[1][arm].pop("next_token_kl")["n"] == runs[0][arm].pop("next_token_kl")["n"] == 11

