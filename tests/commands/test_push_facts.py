@@ -78,6 +78,7 @@ def process(hub: Hub, home: Path, script: str, *argv: object) -> subprocess.Comp
     return done
 
 
+@pytest.mark.slow
 def test_one_process_answers_and_another_takes_over(
     hub: Hub, mine: Dataset, facts_file: Path, model_dir: Path, tmp_path: Path
 ) -> None:

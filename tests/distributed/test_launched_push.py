@@ -4,11 +4,14 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from ..hub.server import environment, serve
 from . import jobs
 from .launch import ROOT, TWO
 
 
+@pytest.mark.slow
 def test_two_processes_publish_once_and_take_over(tmp_path: Path) -> None:
     jobs.tiny_llama().save_pretrained(tmp_path / "model")
     jobs.TOKENIZER.save_pretrained(tmp_path / "model")
