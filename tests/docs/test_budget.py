@@ -1,5 +1,6 @@
 """docs/budget.md: its options and columns are those that there are."""
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +10,9 @@ from semantic_trainer.commands.budget import BATCH_SIZES, FIGURE, RANKS, RECOMME
 from semantic_trainer.commands.output import RUN_COLUMNS
 from semantic_trainer.study.budget import CONFIRMING, schedule
 
-PAGE = (Path(__file__).parents[2] / "docs" / "budget.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "budget.md").read_text(encoding="utf-8")
+LOG = (ROOT / "docs" / "experiment_log.md").read_text(encoding="utf-8")
 
 
 def test_its_options_exist_and_its_numbers_are_the_defaults() -> None:
@@ -34,3 +37,15 @@ def test_its_columns_are_those_of_a_run() -> None:
     for name in ("losses", "first_learnt"):
         assert name in RUN_COLUMNS
         assert f"`plain_{name}`" in PAGE
+
+
+def test_the_logs_first_round_is_that_of_the_results() -> None:
+    found = {}
+    for path in sorted((ROOT / "results" / "budget").rglob("0000.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        names = ("learning_rate", "per_device_train_batch_size", "lora_r")
+        scores = [result["scores"][name]["value"] for name in ("knowledge_accuracy", "generality")]
+        found[tuple(result["config"][name] for name in names)] = " / ".join(f"{100 * score:.0f}" for score in scores)
+    for rate in (0.001, 0.002, 0.004):
+        cells = [found[rate, size, rank] for size in (10, 5) for rank in (8, 32)]
+        assert f"| {rate:g} | {' | '.join(cells)} |" in LOG
