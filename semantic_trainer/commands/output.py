@@ -208,9 +208,8 @@ def describe_not_learnt(path: Path) -> list[str]:
         wrong = [not right for right in columns[f"{arm}_knowledge_accuracy"]]
         found = counts(columns[f"{arm}_why_not"], wrong)
         if any(wrong):
-            lines.append(
-                f"Not learnt, {arm}: {sum(wrong)} facts; {', '.join(f'{n} {why}' for why, n in found.items())}."
-            )
+            whys, many = ", ".join(f"{n} {why}" for why, n in found.items()), "s" * (sum(wrong) > 1)
+            lines.append(f"Not learnt, {arm}: {sum(wrong)} fact{many}; {whys}.")
     return lines
 
 

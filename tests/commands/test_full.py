@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from semantic_trainer.answers.store import tensors_hash
 from semantic_trainer.cli import main
+from semantic_trainer.commands.terminal import printable
 from semantic_trainer.files import place_atomically
 from semantic_trainer.training import teaching
 from semantic_trainer.training.trainer import SemanticWeightedTrainer
@@ -71,7 +72,7 @@ def test_a_run_that_tunes_every_weight(
     capsys.readouterr()
     assert main(["ask", str(out), "What is the capital of land 1?"]) == 0
     said = re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert table["weighted_answer"][1].split()[0] in said
+    assert printable(table["weighted_answer"][1]).split()[0] in said
     assert call("run", "--resume", **OPTIONS) == 0
 
     broken = Path(shutil.copytree(out, tmp_path / "broken"))

@@ -57,7 +57,7 @@ def test_a_run_leaves_everything_that_was_promised(
     right = table["plain_knowledge_accuracy"].to_pylist()
     assert not any(why and good for why, good in zip(missed, right, strict=True))
     if not all(right):
-        assert f"Not learnt, plain: {12 - sum(right)} facts; " in printed.out
+        assert f"Not learnt, plain: {12 - sum(right)} fact" in printed.out
         assert 'id="missed"' in (out / "report.html").read_text()
     accuracy = sum(table["weighted_knowledge_accuracy"].to_pylist()) / 12
     assert data["runs"]["weighted"]["knowledge_accuracy"]["value"] == pytest.approx(accuracy)
