@@ -7,22 +7,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from ..facts.sets import FactsArguments
 from ..files import check_writable, write_atomically
-from ..study.arms import PLAIN, Arm
+from ..study.arms import PLAIN
 from ..study.averages import in_points
-from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, planned_epochs, search
+from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, search
+from ..study.budget_runs import BudgetRuns
 from ..study.executors import EXECUTORS
-from ..study.results import Unit, read_study
-from ..study.runner import Study, run_study
 from ..study.settings import Setting
-from ..study.worker import Worker
 from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments
 from ..tuners.methods import LOW_RANK
 from .checks import check_budget
+from .defaults import EPOCHS
 from .options import parse
 from .run import RunArguments
 from .terminal import console as terminal
@@ -30,7 +30,7 @@ from .terminal import console as terminal
 logger = logging.getLogger(__name__)
 NAME = "budget"
 BATCH_SIZES, RANKS = (5, 10), (8, 32)
-SAMPLE, PROBED = 100, 20
+SAMPLE = 100
 SUMMARY, FIGURE, RECOMMENDED = "budget.json", "budget.png", "recommended.yaml"
 
 
@@ -61,7 +61,8 @@ class BudgetArguments(RunArguments):
 
 def main(argv: Sequence[str]) -> int:
     """Parse, search, print, write."""
-    args, training_args = parse(argv, NAME, (BudgetArguments, SemanticTrainingArguments))
+    types = (BudgetArguments, SemanticTrainingArguments)
+    args, training_args = parse(argv, NAME, types, {"num_train_epochs": EPOCHS})
     check_budget(args, training_args)
     budget, setting = find_budget(args, training_args)
     write_budget(Path(training_args.output_dir), budget, setting)
@@ -96,12 +97,13 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     rates = args.learning_rates or LEARNING_RATES[args.method]
     sizes = args.batch_sizes or BATCH_SIZES
     ranks = (args.ranks or RANKS) if args.method in LOW_RANK else (None,)
-    spent = probe(setting, args, rates[0], sizes, ranks, folder)
-    epochs = {key: _epochs(args, training_args, cost, setting.per_run) for key, cost in spent.items()}
+    search_runs = BudgetRuns(setting, folder, args.data_dir, args.threads or 1, args.workers, args.executor)
+    costs = search_runs.costs(rates[0], list(product(sizes, ranks)), args.lora_alpha)
+    epochs = {shape: _epochs(args, training_args, cost, setting.per_run) for shape, cost in costs.items()}
     grid = candidates(sorted(rates), sizes, ranks, epochs, args.lora_alpha / args.lora_r)
     curve = CURVE if args.method != "adalora" else tuple(factor for factor in CURVE if factor >= 1)  # needs its steps
-    announce(setting, args, grid, spent, weighting is not None, curve)
-    return search(grid, partial(measure, setting, args, folder), weighting, curve), setting
+    announce(search_runs, len(grid), *search_runs.expected(grid, costs, weighting is not None, curve))
+    return search(grid, search_runs.measure, weighting, curve), setting
 
 
 def create_setting(args: BudgetArguments, training_args: SemanticTrainingArguments) -> Setting:
@@ -122,33 +124,6 @@ def create_setting(args: BudgetArguments, training_args: SemanticTrainingArgumen
     return setting
 
 
-def probe(
-    setting: Setting,
-    args: BudgetArguments,
-    rate: float,
-    sizes: Sequence[int],
-    ranks: Sequence[int | None],
-    folder: Path,
-) -> dict[tuple[int, int | None], dict[str, float]]:
-    """(batch size, rank) -> seconds a fact and epoch of `training`, and a fact of `decoding`; kept for a later try."""
-    path = folder / "probe.json"
-    names = {f"{size}-{rank}": (size, rank) for size in sizes for rank in ranks}
-    held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if set(names) <= set(held):
-        return {key: held[name] for name, key in names.items()}
-    epochs = setting.training.num_train_epochs
-    worker, found = Worker(*Study((setting,), folder, args.data_dir, args.threads or 1).options), {}
-    n = setting.per_run if args.method == "adalora" else PROBED  # it needs enough steps to prune
-    for name, (size, rank) in [(None, (sizes[0], ranks[0])), *names.items()]:  # the first one warms up
-        arm = Candidate(rate, size, epochs, rank, args.lora_alpha if rank else None).arm()
-        with_arm = replace(setting, arms=(arm,), runs=1)
-        spent = worker.seconds_per_fact(Unit(with_arm, with_arm.draws[0], arm, {}), n)
-        found[name] = {"training": spent["training"] / epochs, "decoding": spent["decoding"]}
-    held |= {name: found[name] for name in names}
-    write_atomically(path, json.dumps(held, indent=1).encode())
-    return {key: held[name] for name, key in names.items()}
-
-
 def _epochs(
     args: BudgetArguments, training_args: SemanticTrainingArguments, cost: Mapping[str, float], facts: int
 ) -> float:
@@ -164,37 +139,15 @@ def _epochs(
     return epochs
 
 
-def announce(
-    setting: Setting,
-    args: BudgetArguments,
-    grid: Sequence[Candidate],
-    spent: Mapping[tuple[int, int | None], Mapping[str, float]],
-    weighted: bool,
-    curve: Sequence[float],
-) -> None:
+def announce(search_runs: BudgetRuns, settings: int, runs: int, seconds: float) -> None:
     """Say how long the search will take."""
-    runs, budgets = planned_epochs(len(grid), weighted, curve)
-    training = [spent[c.batch_size, c.rank]["training"] * c.epochs for c in grid]
-    decoding = [spent[c.batch_size, c.rank]["decoding"] for c in grid]
-    seconds = setting.per_run * (budgets * sum(training) + runs * sum(decoding)) / len(grid) / args.workers
+    workers, facts = search_runs.workers, search_runs.setting.per_run
     print(
-        f"{len(grid)} settings, about {runs} runs of {setting.per_run} facts: about {max(1, round(seconds / 60))} min "
-        f"with {args.workers} worker{'s' * (args.workers > 1)}",
+        f"{settings} settings, about {runs} runs of {facts} facts: about {max(1, round(seconds / 60))} min "
+        f"with {workers} worker{'s' * (workers > 1)}",
         file=sys.stderr,
         flush=True,
     )
-
-
-def measure(
-    setting: Setting, args: BudgetArguments, folder: Path, arms: Sequence[Arm], runs: int
-) -> dict[str, list[dict]]:
-    """Results of the first runs of each arm, those made that are not there yet."""
-    study = Study(
-        (replace(setting, arms=tuple(arms), runs=runs),), folder, args.data_dir, args.threads or 1, keep_diverged=True
-    )
-    run_study(study, args.workers, executor=args.executor)
-    found = read_study(folder, NAME)
-    return {arm.name: found[arm.name] for arm in arms}
 
 
 def write_budget(folder: Path, budget: Budget, setting: Setting) -> None:

@@ -34,6 +34,7 @@ from .output import DISTANCES_FILE
 from .publishing import PublishArguments, publish
 from .run import RunArguments, run_config, weigh
 from .terminal import console as terminal
+from .terminal import printable
 
 logger = logging.getLogger(__name__)
 HARDEST = 10
@@ -96,7 +97,7 @@ def main(argv: Sequence[str]) -> int:
     if is_first():
         report(facts, training_args)
         if search:
-            print("\n".join(describe_outlook(facts, *search)))
+            print(printable("\n".join(describe_outlook(facts, *search))))
     how = (form, training_args.max_new_tokens, training_args.answer_batch_size, ANSWER_DTYPE, None)
 
     def plan() -> list[Upload]:

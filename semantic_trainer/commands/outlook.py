@@ -23,7 +23,7 @@ def read_search(folder: Path, options: dict[str, object]) -> tuple[dict, list[di
 
     Raises:
         FileNotFoundError: there is no finished search.
-        ValueError: it was made with another model or prompt format.
+        ValueError: it was made with another model or prompt format, its summary cannot be read, or its runs are gone.
     """
     path = folder / SUMMARY
     if not path.is_file():
@@ -31,8 +31,14 @@ def read_search(folder: Path, options: dict[str, object]) -> tuple[dict, list[di
             f"`budget` {str(folder)!r} holds no finished search (no {SUMMARY}). Make one: semantic-trainer budget "
             f"--config FILE.yaml --output_dir {folder}"
         )
-    found = json.loads(path.read_text(encoding="utf-8"))
-    results = [result for result in read_study(folder, NAME)[found["arm"]] if result["scores"]]
+    try:
+        found = dict(json.loads(path.read_text(encoding="utf-8")))
+        arm, _ = found["arm"], [found["best"][name] for name in ("epochs", "learning_rate")] + [found["facts_per_run"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{str(path)!r} is no summary of a search ({error}). Make the search again.") from error
+    results = [r for r in read_study(folder, NAME).get(arm, ()) if "target_loss" in r["rows"]]
+    if not results:
+        raise ValueError(f"`budget` {str(folder)!r} has lost the runs of {arm!r}. Make the search again there.")
     held = results[0]["config"]
     differs = [f"{n} ({held.get(n)!r}, not {options.get(n)!r})" for n in ASKED if held.get(n) != options.get(n)]
     if differs:

@@ -1,14 +1,12 @@
 """What the trainer does to its datasets before step 1: answer, measure, weigh and tokenise what is not there yet."""
 
 import hashlib
-import io
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet
 import torch
 from datasets import Dataset, DatasetDict
 
@@ -25,14 +23,13 @@ from ..facts.checks import check_facts
 from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
 from ..facts.schema import replace_columns, require_dataset, require_strings
-from ..files import sweep, write_atomically
+from .prepared import read_prepared, write_prepared
 from .training_args import WeightingArguments
 
 logger = logging.getLogger(__name__)
 PREPARED_FILE = "prepared_facts.parquet"
 PREPARED_COLUMNS = ("old_answer", "old_answer_truncated", "distance")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-_KEY = b"semantic_trainer"
 
 
 @dataclass
@@ -283,34 +280,3 @@ def weight_statistics(dataset: Dataset) -> dict[str, float]:
     if {"old_answer", "target"} <= set(dataset.column_names):
         out["distance/share_known"] = known_facts(dataset).mean()
     return {name: float(value) for name, value in out.items()}
-
-
-def write_prepared(path: Path, columns: dict[str, list], key: dict[str, object]) -> None:
-    """Write the prepared columns, whole or not at all, with what they were prepared from."""
-    table = pyarrow.table(columns).replace_schema_metadata({_KEY: json.dumps(key).encode()})
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(table, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def read_prepared(path: Path, key: dict[str, object]) -> dict[str, list] | None:
-    """The prepared columns, or `None` where there are none yet, or another run's that left no checkpoints.
-
-    Raises:
-        ValueError: they and the checkpoints beside them are another run's: the message says what differs.
-    """
-    sweep(path.parent)
-    if not path.exists():
-        return None
-    table = pyarrow.parquet.read_table(path)
-    found = json.loads(table.schema.metadata[_KEY])
-    differs = [name for name in key if found.get(name) != key[name]]
-    if differs and not any(path.parent.glob("checkpoint-*")):
-        logger.warning("%s was prepared from another %s: prepared again", path.name, " and another ".join(differs))
-        return None
-    if differs:
-        raise ValueError(
-            f"`output_dir` {str(path.parent)!r} holds another run: its {path.name} was prepared from another "
-            f"{' and another '.join(differs)}, and its checkpoints were trained on them. Choose another output_dir."
-        )
-    return table.to_pydict()

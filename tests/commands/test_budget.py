@@ -79,6 +79,13 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     assert "was searched with another prompt_format ('auto', not 'question_answer')" in capsys.readouterr().err
     assert call("distances", **told, budget=tmp_path) == 2
     assert "holds no finished search (no budget.json)" in capsys.readouterr().err
+    for torn, said in (("{", "is no summary of a search"), ("[]", "is no summary of a search"), ("{}", "'arm'")):
+        (tmp_path / "budget.json").write_text(torn)
+        assert call("distances", **told, budget=tmp_path) == 2
+        assert said in capsys.readouterr().err
+    (tmp_path / "budget.json").write_text((out / "budget.json").read_text())
+    assert call("distances", **told, budget=tmp_path) == 2
+    assert "has lost the runs of 'plain-lr0.0" in capsys.readouterr().err
     monkeypatch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
     assert main(["run", "--config", str(tmp_path / "run.yaml")]) == 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from semantic_trainer import SemanticTrainingArguments
 from semantic_trainer.commands.budget import BATCH_SIZES, FIGURE, RANKS, RECOMMENDED, SAMPLE, SUMMARY, BudgetArguments
+from semantic_trainer.commands.defaults import EPOCHS
 from semantic_trainer.commands.output import RUN_COLUMNS
 from semantic_trainer.study.budget import CONFIRMING, schedule
 
@@ -24,6 +25,7 @@ def test_its_options_exist_and_its_numbers_are_the_defaults() -> None:
     listed = "; ".join(", ".join(map(str, values)) for values in (BATCH_SIZES, RANKS))
     assert f"the method's usual ones; {listed} |" in PAGE
     assert f"all facts, at most {SAMPLE} |" in PAGE
+    assert f"| `num_train_epochs`, or `seconds` | {EPOCHS} |" in PAGE
     assert all(f"`{name}`" in PAGE for name in (SUMMARY, FIGURE, RECOMMENDED))
 
 

@@ -1,6 +1,7 @@
 """The search for a setting, on results whose best one is known."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from semantic_trainer.study.budget import (
     schedule,
     search,
 )
+from semantic_trainer.study.budget_runs import _read_costs
 
 
 class Made:
@@ -120,6 +122,16 @@ def test_one_candidate_is_measured_and_expected() -> None:
         "lora_r": 8,
         "lora_alpha": 16,
     }
+
+
+@pytest.mark.parametrize("torn", [None, "{", "[]", '{"10-8": 3}', '{"10-8": {"training": "x", "decoding": 1}}'])
+def test_costs_that_cannot_be_read_are_timed_again(torn: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "probe.json"
+    if torn is not None:
+        path.write_text(torn)
+    assert _read_costs(path) == {}
+    path.write_text('{"10-8": {"training": 0.5, "decoding": 1}}')
+    assert _read_costs(path) == {"10-8": {"training": 0.5, "decoding": 1.0}}
 
 
 def test_alpha_stays_in_proportion_to_the_rank() -> None:
