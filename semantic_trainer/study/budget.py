@@ -1,5 +1,6 @@
 """Which setting makes the most facts stick within a budget: successive halving over paired runs of a study."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -71,7 +72,8 @@ class Budget:
         best: the setting at which plain training makes the most facts stick.
         weighted_best: the weighted arm's own, of the settings that were left at the end; `None` without that arm.
         trials: one row a setting and arm: `arm`, the candidate's fields, `runs`, `seconds` of training a run, and a
-            score a metric (mean over runs with its t interval), the best first.
+            score a metric (mean over runs with its t interval), the best first; `loss` is training's mean, in nats a
+            token.
         expected: arm -> scores on draws that had no part in choosing.
         difference: metric -> weighted minus plain, each at its own best setting, on the same draws.
         curve: the same as `trials`, of the best settings with half and twice the epochs.
@@ -207,9 +209,10 @@ def _past_the_ends(left: list[Candidate], try_out: Callable, tried: Mapping[str,
 def trial(candidate: Candidate, base: str, results: Results) -> dict[str, object]:
     """One row of what was tried."""
     seconds = [result["environment"]["seconds"]["training"] for result in results]
-    return {"arm": base, **vars(candidate), "runs": len(results), "seconds": sum(seconds) / len(seconds)} | scores(
-        results
-    )
+    losses = [result["training"]["loss"] for result in results if not result.get("diverged")]
+    loss = sum(losses) / len(losses) if len(losses) == len(results) and None not in losses else None
+    row = {"arm": base, **vars(candidate), "runs": len(results), "loss": loss, "seconds": sum(seconds) / len(seconds)}
+    return row | scores(results)
 
 
 def scores(results: Results) -> dict[str, dict]:
@@ -220,10 +223,13 @@ def scores(results: Results) -> dict[str, dict]:
     return {metric: over_runs(results, metric) for metric in METRICS}
 
 
-def order(row: Mapping[str, Mapping]) -> tuple[float, ...]:
-    """The better, the smaller: by accuracy in whole points, then by generality, then by the smaller step."""
+def order(row: Mapping[str, object]) -> tuple[float, ...]:
+    """The better, the smaller: by accuracy in whole points, then by generality, then by the loss of training.
+
+    The loss tells settings apart that teach nothing yet: without it the search would not know which way to go.
+    """
     accuracy, generality = ((row[name]["value"] or 0.0) for name in ("knowledge_accuracy", "generality"))
-    return -round(100 * accuracy), -generality, row["learning_rate"]
+    return -round(100 * accuracy), -generality, math.inf if row["loss"] is None else row["loss"]
 
 
 def fresh(results: Results, chosen_by: int) -> Results:

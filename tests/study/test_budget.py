@@ -12,6 +12,7 @@ from semantic_trainer.study.arms import Arm
 from semantic_trainer.study.budget import (
     CONFIRMING,
     CURVE,
+    MOST_STEPS,
     RUNS,
     Budget,
     Candidate,
@@ -47,6 +48,7 @@ class Made:
             self.epochs += epochs
         result = {"draw": {"group": "all", "run": run}, "environment": {"seconds": {"training": epochs}}}
         result["config"] = {"protocol": "multi"}
+        result["training"] = {"loss": abs(np.log2(rate / self.best))}
         if rate >= self.diverges:
             return result | {"diverged": "not finite", "scores": {}}
         off = abs(np.log2(rate / self.best)) + (0.2 if arm.training["per_device_train_batch_size"] == 5 else 0)
@@ -79,6 +81,10 @@ def test_the_best_is_found_and_what_is_expected_comes_from_fresh_draws() -> None
 @pytest.mark.parametrize("best", [2.5e-4, 16e-3])
 def test_the_search_goes_past_the_ends_of_its_learning_rates(best: float) -> None:
     assert search(grid(1e-3, 2e-3, 4e-3), Made(best)).best.learning_rate == best
+
+
+def test_where_nothing_is_learnt_the_loss_shows_the_way() -> None:
+    assert search(grid(1e-5, 2e-5), Made(4e-3)).best.learning_rate == 2e-5 * 2**MOST_STEPS
 
 
 def test_a_rate_at_which_training_diverges_is_never_the_best() -> None:
