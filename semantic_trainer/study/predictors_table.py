@@ -6,6 +6,7 @@ import numpy as np
 
 from ..evaluation.statistics import mean_score
 from .averages import EMPTY
+from .notes import provenance
 from .predictors import FEATURES, fit_outlook, rank_correlations
 from .results import Study
 from .table import Table
@@ -30,6 +31,7 @@ def predictors_table(study: Study) -> Table:
         "(5 folds), the odds that one that was learnt is ranked above one that was not, by a logistic regression on "
         "these columns; 0.5 is chance.",
         "Loss on the target: the base model's, mean over its tokens and the end, before training.",
+        *provenance(study),
     )
     return Table("What will stick", columns, tuple(rows), notes)
 

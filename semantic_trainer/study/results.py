@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 DIGITS = 8
 # Columns of the per-fact table that a result keeps: ids, distances and scores, but no text of the data.
 COLUMNS = (
-    *("fact_id", "distance", "target_loss", "new_distance"),
+    *("fact_id", "distance", "target_loss", "first_learnt", "new_distance"),
     *("knowledge_accuracy", "generality", "locality", "normalized", "contains"),
     *("token", "portability", "next_token_kl", "locality_noise_floor", "bad_case", "deviation", "relative_deviation"),
     "new_answer_truncated",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from transformers import TrainerState
 
+from ..evaluation.statistics import score
 from ..evaluation.table import summarise
 from .replacing import Replaced
 from .results import TEXTS, select_columns
@@ -28,6 +29,8 @@ def summarise_run(
         return summarise(select_rows(table, rows), f"strict, {protocol}", protocol, True, seed)
 
     out = {"scores": scores(replaced.parts["original"] if replaced else None), "rows": select_columns(table)}
+    if "first_learnt" in table:
+        out["scores"]["never_learnt"] = never_learnt(table, protocol)
     if replaced:
         out["rows"]["part"] = replaced.labels
         accuracy = {part: scores(rows)["knowledge_accuracy"] for part, rows in replaced.parts.items()}
@@ -36,6 +39,17 @@ def summarise_run(
         kept = (*TEXTS, "distance", "new_distance")
         out["examples"] = [{name: table[name][i] for name in kept} for i in range(min(examples, len(table["prompt"])))]
     return out
+
+
+def never_learnt(table: PerFact, protocol: str) -> dict[str, object]:
+    """The share of facts that no epoch's steps saw learnt (`LearningHistory.first_learnt`), nor the answers after it.
+
+    Example:
+        >>> never_learnt({"first_learnt": [1, None, None], "knowledge_accuracy": [False, True, False]}, "strict")["n"]
+        3
+    """
+    both = zip(table["first_learnt"], table["knowledge_accuracy"], strict=True)
+    return score([[float(epoch is None and not right)] for epoch, right in both], protocol)
 
 
 def select_rows(table: PerFact, rows: np.ndarray | None) -> PerFact:

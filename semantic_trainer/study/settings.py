@@ -27,6 +27,7 @@ FIXED = {  # what a run of a study does not leave to its options: it is short, a
     "logging_strategy": "steps",
     "logging_steps": 1,
     "remove_unused_columns": True,
+    "learning_history": True,
 }
 
 

@@ -14,7 +14,6 @@ import datasets
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import TrainerState
 
 from ..answers.decoding import ANSWER_DTYPE
 from ..evaluation.evaluator import ask_facts
@@ -23,7 +22,7 @@ from ..evaluation.record import BaseRecord
 from ..evaluation.table import score_table
 from ..files import temporary_path
 from ..report.summary import describe_environment
-from ..training.teaching import DivergedError, teach
+from ..training.teaching import DivergedError, Taught, teach
 from ..training.training_args import SemanticTrainingArguments, optimizer_steps
 from ..tuners.arguments import adapter_config
 from .measures import check_projection, measure_spectrum, write_features
@@ -112,7 +111,7 @@ class Worker:
         record, before = pool.record(facts), Counter(self.seconds)
         with quietly(), self._scratch(unit) as scratch:
             args = unit.setting.training_of(unit.arm, draw.seed, str(scratch))
-            tuned, _ = self._train(unit, pool, facts, args)
+            tuned = self._train(unit, pool, facts, args).model
             self._score(unit, pool, tuned, facts, record)
         return {name: (self.seconds - before)[name] / len(facts) for name in ("training", "decoding")}
 
@@ -131,13 +130,15 @@ class Worker:
             "facts": describe_draw(facts["distance"][:]),
         }
         try:
-            tuned, state = self._train(unit, pool, replaced.train if replaced else facts, args)
+            tuned, state, history = self._train(unit, pool, replaced.train if replaced else facts, args)
         except DivergedError as error:
             if self.keep_diverged:
                 return said | {"diverged": str(error), "scores": {}, "rows": {}}
             raise ValueError(f"{unit.label}: {error}") from error
         scored = replaced.scored if replaced else facts
         table = self._score(unit, pool, tuned, scored, record) | {"target_loss": losses}
+        if not replaced:  # what was scored is what was taught
+            table["first_learnt"] = history.first_learnt()
         measured = self._measure(unit, pool, tuned, facts)
         return {
             **said,
@@ -155,16 +156,15 @@ class Worker:
             self._record = key, pool.record(facts)
         return self._record[1]
 
-    def _train(
-        self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments
-    ) -> tuple[torch.nn.Module, TrainerState]:
+    def _train(self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments) -> Taught:
         base, model_args = pool.base, unit.setting.model_of(unit.arm)
         with self._clock("training"):
             model = base.fresh()
             config = adapter_config(model, model_args, optimizer_steps(args, facts))
             base.trained = config is None
-            base.model, state, _ = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True)
-        return base.model, state
+            taught = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True)
+            base.model = taught.model
+        return taught
 
     def _score(
         self, unit: Unit, pool: Pool, tuned: torch.nn.Module, facts: Dataset, record: BaseRecord

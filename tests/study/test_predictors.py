@@ -9,6 +9,8 @@ from sklearn.metrics import roc_auc_score
 from semantic_trainer.study.predictors import fit_outlook, rank_auc, rank_correlations
 from semantic_trainer.study.predictors_table import predictors_table
 
+from .test_tables import PLAIN, results
+
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=30))
 def test_rank_auc_is_scikit_learns(rows: list[tuple[int, bool]]) -> None:
@@ -44,8 +46,8 @@ def test_the_table_has_a_row_an_arm_whose_results_know_the_loss() -> None:
     for _ in range(4):
         rows = {"distance": draw.uniform(0, 1, 80).tolist(), "target_loss": draw.uniform(0, 8, 80).tolist()}
         rows["knowledge_accuracy"] = (np.array(rows["target_loss"]) + draw.normal(0, 1, 80) < 4).tolist()
-        runs.append({"rows": rows})
-    older = {"rows": {"distance": [0.1], "knowledge_accuracy": [True]}}
+        runs.append({**results(PLAIN, "none")[0], "rows": rows})
+    older = {**runs[0], "rows": {"distance": [0.1], "knowledge_accuracy": [True]}}
     table = predictors_table({"four": {"plain": runs, "paper": [older]}})
     ((setting, arm, n, facts, learnt, *rho, near, loss, both),) = table.rows
     assert (setting, arm, n, facts) == ("four", "plain", "4", "320")

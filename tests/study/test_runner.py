@@ -133,6 +133,14 @@ def test_a_result_holds_no_text_but_its_examples(recipe: Callable, study: Callab
     ] * 2
 
 
+def test_a_result_says_when_each_fact_was_learnt(recipe: Callable, study: Callable) -> None:
+    (result,) = results(study(recipe(runs=1, arms=["plain"]))).values()
+    epochs, right = result["rows"]["first_learnt"], result["rows"]["knowledge_accuracy"]
+    assert all(epoch is None or 1 <= epoch <= result["config"]["num_train_epochs"] for epoch in epochs)
+    never = [epoch is None and not r for epoch, r in zip(epochs, right, strict=True)]
+    assert result["scores"]["never_learnt"]["value"] == sum(never) / len(right)
+
+
 def test_stratified_runs_stay_in_their_group(recipe: Callable, study: Callable, capsys: pytest.CaptureFixture) -> None:
     groups = ["near=0:1", "far=1:2"]
     found = results(study(recipe(runs=1, arms=["plain"], groups=groups, facts_per_run=2)))
@@ -152,6 +160,7 @@ def test_a_filter_is_scored_on_original_kept_and_trained(recipe: Callable, study
         assert counts == {"kept": 4 - swaps, "removed": swaps, "added": swaps}
         assert swaps == round(4 * result["filter"]["reached_share"]) > 0
         assert result["scores"]["knowledge_accuracy"]["n"] == 4
+        assert "first_learnt" not in result["rows"]  # not all that is scored was taught
         assert {name: score["n"] for name, score in result["knowledge_accuracy_of"].items()} == {
             "original": 4,
             "kept": 4 - swaps,

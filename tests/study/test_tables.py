@@ -11,7 +11,8 @@ from scipy import stats
 from semantic_trainer.evaluation.significance import holm
 from semantic_trainer.evaluation.statistics import undefined
 from semantic_trainer.study import paper
-from semantic_trainer.study.averages import differences, in_points, over_runs
+from semantic_trainer.study.averages import EMPTY, differences, in_points, over_runs
+from semantic_trainer.study.comparison_table import comparison_table
 from semantic_trainer.study.results import read_study, rounded, write_result
 from semantic_trainer.study.tables import SHOWN, TABLES, check_tables, table_1, write_tables
 
@@ -82,6 +83,25 @@ def test_means_and_paired_differences() -> None:
     interval = tests["knowledge_accuracy"].confidence_interval(0.95)
     wanted = f"+5.5 [{100 * interval.low:.1f}, {100 * interval.high:.1f}], p = {p['knowledge_accuracy']:.3f}"
     assert found["paper", "knowledge_accuracy"] == wanted
+
+
+def test_the_comparison_names_learning_rates_and_leaves_out_what_was_not_measured() -> None:
+    arms = {"plain": results(PLAIN, "none"), "best": [r | {} for r in results(PAPER, "paper")]}
+    for r in arms["best"]:
+        r["config"] = {**r["config"], "learning_rate": 0.004}
+    rows = [
+        dict(zip(table.columns, row, strict=True))
+        for table in [comparison_table({"four": arms})]
+        for row in table.rows
+    ]
+    assert [row["learning rate"] for row in rows] == ["0.001", "0.004"]
+    assert {row["never learnt"] for row in rows} == {EMPTY}
+    assert rows[1]["knowledge accuracy, less the first arm"].startswith("+5.5 [")
+    for found in arms.values():
+        for k, r in enumerate(found):
+            r["scores"]["never_learnt"] = {**undefined("strict"), "value": 0.1 * (k + 1)}
+    (_, best) = comparison_table({"four": arms}).rows
+    assert best[8].startswith("25.0 [")
 
 
 def test_a_missing_run_leaves_its_pair_out() -> None:
