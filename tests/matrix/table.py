@@ -1,4 +1,4 @@
-"""Measure the whole matrix and print it as a table: `python -m tests.matrix.table [--write]`.
+"""Measure the whole matrix and print it as a table: `python -m tests.matrix.table [--write | --page]`.
 
 With `--write` the differences go into results/matrix.json and the table into docs/tuning_methods.md.
 """
@@ -66,14 +66,19 @@ def dumped(measured: dict[Cell, Measured]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="write results/matrix.json and docs/tuning_methods.md")
-    write = parser.parse_args().write
-    from .running import measure_all
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
+    args = parser.parse_args()
+    if args.page:
+        measured = read()
+    else:
+        from .running import measure_all
 
-    with tempfile.TemporaryDirectory() as folder:
-        measured = measure_all("all", Path(folder))
-    print(table(measured))
-    if write:
+        with tempfile.TemporaryDirectory() as folder:
+            measured = measure_all("all", Path(folder))
+        print(table(measured))
+    if args.write:
         write_atomically(RESULTS, dumped(measured).encode())
+    if args.write or args.page:
         page = with_table(PAGE.read_text(encoding="utf-8"), table(measured))
         write_atomically(PAGE, page.encode())
 

@@ -1,0 +1,26 @@
+"""What the pages show of studies is what their raw results give."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("render", ROOT / "docs" / "render.py")
+render = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(render)
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda path: path.stem)
+def test_a_page_has_its_tables_as_they_are(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<!-- table ") == text.count("<!-- /table -->")
+    assert render.with_tables(text) == text, "run `make results`"
+
+
+def test_a_table_is_put_between_its_marks_without_its_title(tmp_path: Path) -> None:
+    (tmp_path / "t.md").write_text("# Title\n\n| a |\n|---|\n| 1 |\n")
+    page = "before\n<!-- table t.md -->\nold\n<!-- /table -->\nafter\n"
+    assert render.with_tables(page, tmp_path) == (
+        "before\n<!-- table t.md -->\n| a |\n|---|\n| 1 |\n<!-- /table -->\nafter\n"
+    )
