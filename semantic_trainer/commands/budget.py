@@ -112,8 +112,8 @@ def create_setting(args: BudgetArguments, training_args: SemanticTrainingArgumen
         kind(**{f.name: getattr(args, f.name) for f in fields(kind)}) for kind in (FactsArguments, ModelArguments)
     )
     setting = Setting(NAME, facts, model, training_args, (), size=args.facts_per_run or SAMPLE, unrelated=0)
+    found = len(setting.read_pool(args.data_dir))
     if args.facts_per_run is None:
-        found = len(setting.read_pool(args.data_dir))
         if found > SAMPLE:
             logger.warning(
                 "%d facts: the search teaches %d of them a run, and what it expects holds for as many. Give "

@@ -11,7 +11,7 @@ from .budget import Candidate, planned_epochs
 from .results import Unit, read_study
 from .runner import Study, run_study
 from .settings import Setting
-from .worker import Worker
+from .worker import Worker, quietly
 
 PROBE_FILE = "probe.json"
 PROBED = 20  # facts of a timed run
@@ -44,7 +44,8 @@ class BudgetRuns:
 
     def measure(self, arms: Sequence[Arm], runs: int) -> dict[str, list[dict]]:
         """Arm's name -> results of at least its first runs, those made that are not there yet: for `search`."""
-        run_study(self.study(arms, runs), self.workers, executor=self.executor)
+        with quietly():  # the search says what there is to say of its facts before it starts
+            run_study(self.study(arms, runs), self.workers, executor=self.executor)
         found = read_study(self.folder, self.setting.name)
         return {arm.name: found[arm.name] for arm in arms}
 

@@ -1,15 +1,20 @@
 """Where runs are made besides this process: in processes of this machine, or wherever Ray has room."""
 
 import gc
+import logging
 import multiprocessing
 import os
 import queue
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+import datasets
+from transformers.utils.logging import disable_progress_bar
 
 from .results import Unit
 from .worker import Worker
@@ -32,9 +37,18 @@ def _start(options: Options) -> None:
     global _worker
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    os.environ["TQDM_DISABLE"] = "1"  # one bar is enough
+    _say_nothing()
     gc.freeze()  # see `libraries_set_apart`
     _worker = Worker(*options)
+
+
+def _say_nothing() -> None:
+    """One bar is enough, and what there is to say of facts and libraries, the process that started this one says."""
+    os.environ["TQDM_DISABLE"] = "1"
+    datasets.disable_progress_bars()
+    disable_progress_bar()
+    logging.getLogger("semantic_trainer").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
 
 
 def _make(unit: Unit) -> Counter:

@@ -75,7 +75,9 @@ class Worker:
             self._base[1].keep_weights()
         if setting.name not in self._pools:
             self._check_projections(setting)
-            facts, clock = setting.read_pool(self.data_dir), partial(self._clock, "decoding")
+            clock = partial(self._clock, "decoding")
+            with quietly():  # what there is to say of them was said when the runs were planned
+                facts = setting.read_pool(self.data_dir)
             self._pools[setting.name] = Pool(setting, self._base[1], facts, clock)
         return self._pools[setting.name]
 
