@@ -2,16 +2,22 @@
 
     python docs/render.py
 
-A page takes a table between `<!-- table results/.../NAME.md -->` and `<!-- /table -->`, without its title.
+A page takes a table between `<!-- table results/.../NAME.md -->` and `<!-- /table -->`, without its title; of a budget
+search the path is that of its `budget.json`.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from semantic_trainer.commands import study
+from semantic_trainer.evaluation.comparison import Difference
 from semantic_trainer.files import write_atomically
+from semantic_trainer.study.averages import in_points
+from semantic_trainer.study.budget import METRICS
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table (?P<path>\S+) -->\n)(?P<body>.*?)(<!-- /table -->)", re.DOTALL)
@@ -28,10 +34,29 @@ def with_tables(page: str, root: Path = ROOT) -> str:
     """A page with its tables as they are in `root` now."""
 
     def filled(match: re.Match) -> str:
-        body = (root / match["path"]).read_text(encoding="utf-8").split("\n", 2)[2]  # after its title
+        text = (root / match["path"]).read_text(encoding="utf-8")
+        body = search_table(json.loads(text)) if match["path"].endswith(".json") else text.split("\n", 2)[2]
         return f"{match[1]}{body}{match[4]}"
 
     return BLOCK.sub(filled, page)
+
+
+def search_table(found: Mapping) -> str:
+    """Every setting of a budget search, the best first, and what is expected of the best ones."""
+    columns = ("arm", "learning rate", "batch", "rank", "epochs", "runs", "seconds", *METRICS)
+    lines = [columns, ["---"] * len(columns)]
+    for row in [*found["trials"], *found["curve"]]:
+        how = (f"{row[name]:g}" for name in ("batch_size", "rank", "epochs", "runs"))
+        scores = (in_points(row[metric]) for metric in METRICS)
+        lines.append((row["arm"], f"{row['learning_rate']:g}", *how, f"{row['seconds']:.0f}", *scores))
+    text = "\n".join(f"| {' | '.join(line)} |".replace("_", " ") for line in lines)
+    expected = "; ".join(
+        f"{arm}: {in_points(scores['knowledge_accuracy'])} % accuracy, {in_points(scores['generality'])} % generality"
+        for arm, scores in found["expected"].items()
+    )
+    difference = found["difference"].get("knowledge_accuracy")
+    against = f" Difference of accuracy: {Difference(**difference)} points." if difference else ""
+    return f"{text}\n\nExpected, from draws that had no part in choosing: {expected}.{against}\n"
 
 
 def main() -> None:
