@@ -10,7 +10,9 @@ from semantic_trainer.commands.recipe import SCALES, read_recipe
 
 from ..conftest import DATA_DIR
 
-RECIPES = sorted((Path(__file__).parents[2] / "examples" / "paper").glob("*.yaml"))
+EXAMPLES = Path(__file__).parents[2] / "examples"
+RECIPES = sorted((EXAMPLES / "paper").glob("*.yaml"))
+PACING = sorted((EXAMPLES / "pacing").glob("*.yaml"))
 NAMES = {*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(3, 9))}
 
 
@@ -33,6 +35,15 @@ def test_it_is_read(path: Path, scale: str) -> None:
         assert all("llama" in s.model.model.lower() or "/" in s.model.model for s in settings)
 
 
+@pytest.mark.parametrize("scale", ["file", "smoke"])
+@pytest.mark.parametrize("path", PACING, ids=lambda path: path.stem)
+def test_what_chooses_stays_on_the_dev_half(path: Path, scale: str) -> None:
+    settings, _, folder = read_recipe(["--config", str(path), "--scale", scale])
+    half = "test" if path.stem in ("expected", "study") else "dev"
+    assert {setting.facts.split for setting in settings} == {half}
+    assert folder.parts[0] == ("runs" if scale == "smoke" else "results")
+
+
 def test_recipes_that_share_a_folder_share_their_runs() -> None:
     """A setting of one name in one folder has one set of options, whichever recipe is run first."""
     for scale in ("file", "paper"):
@@ -47,7 +58,7 @@ def test_recipes_that_share_a_folder_share_their_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*RECIPES, *PACING], ids=lambda path: path.stem)
 def test_it_runs_at_the_smallest_scale(path: Path, tmp_path: Path) -> None:
     if not (DATA_DIR / "zsre_mend_1k.json").exists():
         pytest.skip(f"no data in {DATA_DIR}")
