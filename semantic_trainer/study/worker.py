@@ -158,13 +158,16 @@ class Worker:
             self._record = key, pool.record(facts)
         return self._record[1]
 
-    def _train(self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments) -> Taught:
+    def _train(
+        self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments, **more: object
+    ) -> Taught:
+        """A fresh adapter taught these facts; `more` goes to `teach`."""
         base, model_args = pool.base, unit.setting.model_of(unit.arm)
         with self._clock("training"):
             model = base.fresh()
             config = adapter_config(model, model_args, optimizer_steps(args, facts))
             base.trained = config is None
-            taught = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True)
+            taught = teach(model, base.tokenizer, facts, pool.form, args, config, quiet=True, **more)
             base.model = taught.model
         return taught
 

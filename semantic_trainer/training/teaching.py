@@ -1,5 +1,6 @@
 """One training from its seed to its end: fresh weights on a base that is in memory."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ def teach(
     config: PeftConfig | None,
     checkpoint: str | None = None,
     quiet: bool = False,
+    trainer: Callable[..., SemanticWeightedTrainer] = SemanticWeightedTrainer,
 ) -> Taught:
     """Train a fresh adapter on `model`, or all its weights, on `facts`; everything random comes from `args.seed`.
 
@@ -43,6 +45,7 @@ def teach(
         config: the adapter's; `None` trains every weight.
         checkpoint: a checkpoint of this training to go on from.
         quiet: neither a progress bar nor a line for each log.
+        trainer: the class, or what makes one of its arguments.
 
     Returns:
         The trained model, the trainer's state with its logs, and with `learning_history` the losses of each fact.
@@ -54,15 +57,15 @@ def teach(
     use_cache = model.config.use_cache
     set_seed(args.seed)
     tuned = get_peft_model(model, config) if config else model
-    trainer = SemanticWeightedTrainer(tuned, args, train_dataset=facts, processing_class=tokenizer, prompt_format=form)
+    made = trainer(tuned, args, train_dataset=facts, processing_class=tokenizer, prompt_format=form)
     if quiet:
-        trainer.remove_callback(PrinterCallback)
-        trainer.remove_callback(ProgressCallback)
-    trainer.train(resume_from_checkpoint=checkpoint)
-    trainer.accelerator.free_memory()
+        made.remove_callback(PrinterCallback)
+        made.remove_callback(ProgressCallback)
+    made.train(resume_from_checkpoint=checkpoint)
+    made.accelerator.free_memory()
     model.config.use_cache = use_cache  # Trainer switches it off
     check_finite(tuned)
-    return Taught(tuned, trainer.state, trainer.history)
+    return Taught(tuned, made.state, made.history)
 
 
 def check_finite(model: torch.nn.Module) -> None:

@@ -1,0 +1,55 @@
+"""Further tries at teaching more facts or disturbing less, beside plain and self-paced training, on the dev half.
+
+    python examples/tries/study.py --config examples/tries/dev.yaml --data_dir DATA [--shard I/N]
+
+An arm is named KIND-STRENGTH. What is there already is not made again.
+"""
+
+import sys
+from dataclasses import replace
+from functools import partial
+
+from datasets import Dataset
+from tqdm.auto import tqdm
+from trainers import SoftDistanceTrainer, refreshed, with_rehearsal
+
+from semantic_trainer.commands.recipe import read_recipe
+from semantic_trainer.study.pool import Pool
+from semantic_trainer.study.results import Unit, is_finished
+from semantic_trainer.study.runner import Study, parse_shard, shard_of
+from semantic_trainer.study.worker import Worker
+from semantic_trainer.training.teaching import Taught
+from semantic_trainer.training.training_args import SemanticTrainingArguments
+
+
+class TryWorker(Worker):
+    """Trains an arm as its name says."""
+
+    def _train(self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments) -> Taught:
+        kind, _, strength = unit.arm.name.partition("-")
+        strength, more = float(strength or 0), {}
+        if kind == "soft":
+            table = pool.table.weight
+            more["trainer"] = partial(SoftDistanceTrainer, strength=strength, table=table)
+        elif kind == "refreshed":
+            more["trainer"] = partial(refreshed, pool, facts, strength)
+        elif kind == "rehearsal":
+            facts, args = with_rehearsal(pool, facts, strength, args)
+        elif kind == "filtered":
+            args = replace(args, weighting="self_paced")
+        taught = super()._train(unit, pool, facts, args, **more)
+        taught.history.worst = taught.history.worst[:, : unit.setting.per_run]  # rehearsed rows are not asked
+        return taught
+
+
+def main(argv: list[str]) -> None:
+    """Make the runs of this shard that are not there yet."""
+    settings, options, folder = read_recipe(argv)
+    study = Study(settings, folder, options.data_dir, options.threads or 1)
+    worker = TryWorker(*study.options)
+    for unit in tqdm([u for u in shard_of(study.units(), parse_shard(options.shard)) if not is_finished(u, folder)]):
+        worker.run(unit)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
