@@ -100,13 +100,13 @@ def covers(method: Callable, design: dict, simulation: ModuleType, simulations: 
     return simulation.coverage(draw, truth, {"used": method}, simulations)["used"]
 
 
-@pytest.mark.parametrize(("method", "design"), COVERED, ids=str)
+@pytest.mark.parametrize(("method", "design"), COVERED, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_coverage(method: Callable, design: dict, simulation: ModuleType) -> None:
     assert 1 - covers(method, design, simulation, SHORT) <= most(0.06, SHORT)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "design"), COVERED, ids=str)
+@pytest.mark.parametrize(("method", "design"), COVERED, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_coverage_at_length(method: Callable, design: dict, simulation: ModuleType) -> None:
     assert 1 - covers(method, design, simulation, LONG) <= most(0.06, LONG)
 
