@@ -35,7 +35,7 @@ def teach(
     config: PeftConfig | None,
     checkpoint: str | None = None,
     quiet: bool = False,
-    trainer: Callable[..., SemanticWeightedTrainer] = SemanticWeightedTrainer,
+    trainer: Callable[..., SemanticWeightedTrainer] | None = None,
 ) -> Taught:
     """Train a fresh adapter on `model`, or all its weights, on `facts`; everything random comes from `args.seed`.
 
@@ -45,7 +45,7 @@ def teach(
         config: the adapter's; `None` trains every weight.
         checkpoint: a checkpoint of this training to go on from.
         quiet: neither a progress bar nor a line for each log.
-        trainer: the class, or what makes one of its arguments.
+        trainer: what makes the trainer of its arguments; `SemanticWeightedTrainer` by default.
 
     Returns:
         The trained model, the trainer's state with its logs, and with `learning_history` the losses of each fact.
@@ -57,7 +57,8 @@ def teach(
     use_cache = model.config.use_cache
     set_seed(args.seed)
     tuned = get_peft_model(model, config) if config else model
-    made = trainer(tuned, args, train_dataset=facts, processing_class=tokenizer, prompt_format=form)
+    create = trainer or SemanticWeightedTrainer
+    made = create(tuned, args, train_dataset=facts, processing_class=tokenizer, prompt_format=form)
     if quiet:
         made.remove_callback(PrinterCallback)
         made.remove_callback(ProgressCallback)
