@@ -51,7 +51,7 @@ def teach(
         The trained model, the trainer's state with its logs, and with `learning_history` the losses of each fact.
 
     Raises:
-        DivergedError: trained weights are not finite.
+        DivergedError: trained weights are not finite; the adapter is taken off the base again.
     """
     vars(model).pop("peft_config", None)  # what the adapter before left on the base
     use_cache = model.config.use_cache
@@ -62,11 +62,26 @@ def teach(
     if quiet:
         made.remove_callback(PrinterCallback)
         made.remove_callback(ProgressCallback)
-    made.train(resume_from_checkpoint=checkpoint)
-    made.accelerator.free_memory()
-    model.config.use_cache = use_cache  # Trainer switches it off
-    check_finite(tuned)
+    try:
+        _train(made, tuned, checkpoint)
+    except DivergedError:
+        if config:
+            tuned.unload()  # nobody is handed it, and the base is needed as it was
+        raise
+    finally:
+        made.accelerator.free_memory()
+        model.config.use_cache = use_cache  # Trainer switches it off
     return Taught(tuned, made.state, made.history)
+
+
+def _train(made: SemanticWeightedTrainer, tuned: torch.nn.Module, checkpoint: str | None) -> None:
+    """Train to the end; self-paced weights refuse the losses of a training that has diverged before that."""
+    try:
+        made.train(resume_from_checkpoint=checkpoint)
+    except ValueError:
+        check_finite(tuned)
+        raise
+    check_finite(tuned)
 
 
 def check_finite(model: torch.nn.Module) -> None:
