@@ -16,12 +16,12 @@ from ..study.arms import PLAIN
 from ..study.averages import in_points
 from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, search
 from ..study.budget_runs import BudgetRuns
-from ..study.executors import EXECUTORS
+from ..study.executors import EXECUTORS, check_executor
 from ..study.settings import Setting
 from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments
 from ..tuners.methods import LOW_RANK
-from .checks import check_budget
+from .checks import check_budget, check_steps
 from .defaults import EPOCHS
 from .options import parse
 from .run import RunArguments
@@ -92,13 +92,15 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     """
     folder = Path(training_args.output_dir)
     check_writable(folder, "`output_dir`", "Choose another folder.")
+    check_executor(args.executor)
     weighting = None if training_args.weighting == "none" or training_args.gamma == 0.0 else training_args.weighting
     setting = create_setting(args, training_args)
     rates = args.learning_rates or LEARNING_RATES[args.method]
     sizes = args.batch_sizes or BATCH_SIZES
+    check_steps(training_args, setting.per_run, "batch_sizes", max(sizes))
     ranks = (args.ranks or RANKS) if args.method in LOW_RANK else (None,)
     search_runs = BudgetRuns(setting, folder, args.data_dir, args.threads or 1, args.workers, args.executor)
-    costs = search_runs.costs(rates[0], list(product(sizes, ranks)), args.lora_alpha)
+    costs = search_runs.costs(min(rates), list(product(sizes, ranks)), args.lora_alpha)
     epochs = {shape: _epochs(args, training_args, cost, setting.per_run) for shape, cost in costs.items()}
     grid = candidates(sorted(rates), sizes, ranks, epochs, args.lora_alpha / args.lora_r)
     curve = CURVE if args.method != "adalora" else tuple(factor for factor in CURVE if factor >= 1)  # needs its steps
@@ -185,8 +187,9 @@ def recommended(setting: Setting, best: Candidate) -> str:
     }
     defaults = decisive_options(SemanticTrainingArguments(output_dir=""))
     training = {n: v for n, v in decisive_options(setting.training).items() if v != defaults.get(n)}
-    if training.get("weighting") == "none":  # `run` always compares
-        del training["weighting"]
+    for name in ("weighting", "gamma"):  # `run` always compares
+        if training.get(name) in ("none", 0.0):
+            del training[name]
     options = given | training | best.options | {"output_dir": "runs/recommended"}
     head = "# The setting that made the most facts stick; semantic-trainer run --config recommended.yaml\n"
     return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
@@ -227,7 +230,9 @@ def sentences(budget: Budget, setting: Setting) -> list[str]:
         d = budget.difference["knowledge_accuracy"]
         said = str(d) if d else "not known"
         out.append(
-            f"{arm} weights, at their own best learning rate of {budget.weighted_best.learning_rate:g}, against that: "
-            f"{said} points of accuracy."
+            f"{arm} weights, at their own best learning rate of {budget.weighted_best.learning_rate:g}, against that, "
+            f"in points of accuracy: {said}."
         )
+    if all(row["loss"] is None for row in budget.trials):
+        out.append("Every training diverged. Search again with lower `learning_rates`, in another `output_dir`.")
     return out

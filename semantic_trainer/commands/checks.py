@@ -19,6 +19,7 @@ WITHOUT_EFFECT = {
     "push_to_hub": (False, "`run` only writes to its folder"),
     "resume_from_checkpoint": (None, "`run` finds its own checkpoints with --resume"),
 }
+SEARCHED = {"learning_rate": "learning_rates", "per_device_train_batch_size": "batch_sizes"}
 AT_LEAST = {
     "learning_rate": 0,
     "per_device_train_batch_size": 1,
@@ -74,6 +75,10 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `budget` computes weights from distances.')
     _check_numbers(training_args)
+    check_tuning(args)
+    for name, instead in SEARCHED.items():
+        if getattr(training_args, name) != SemanticTrainingArguments.__dataclass_fields__[name].default:
+            raise ValueError(f"`{name}` has no effect on `budget`, which looks for the best. Give `{instead}`.")
     if training_args.max_steps > 0:
         raise ValueError("`max_steps` is no budget: smaller batches would see fewer facts. Give `num_train_epochs`.")
     if args.seconds is None and training_args.num_train_epochs <= 0:
@@ -88,10 +93,9 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
             raise ValueError(f"`{name}` has a value twice: {values}")
     if args.ranks is not None and args.method not in LOW_RANK:
         raise ValueError(f"`ranks` has no effect on {args.method}. Leave it out.")
-    for name in ("facts_per_run", "workers"):
+    for name in ("facts_per_run", "workers", "lora_r", "lora_alpha"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
-    check_tuning(args)
     for name, (value, _) in WITHOUT_EFFECT.items():
         if getattr(training_args, name) != value:
             raise ValueError(f"`{name}` has no effect on `budget`, which only evaluates at the end. Leave it out.")
@@ -108,11 +112,17 @@ def _check_numbers(training_args: SemanticTrainingArguments) -> None:
             raise ValueError(f"`{name}` must be at least {least}, but {value} was passed")
 
 
-def check_steps(training_args: SemanticTrainingArguments, facts: int) -> None:
-    """Raise a `ValueError` where not one batch would be left of the facts."""
-    batch = training_args.per_device_train_batch_size * training_args.world_size
+def check_steps(
+    training_args: SemanticTrainingArguments, facts: int, option: str = "per_device_train_batch_size", size: int = 0
+) -> None:
+    """Raise a `ValueError` where not one batch would be left of the facts.
+
+    Args:
+        option, size: what the batch size was given as, where that is not `training_args`' own.
+    """
+    batch = (size or training_args.per_device_train_batch_size) * training_args.world_size
     if training_args.dataloader_drop_last and facts < batch:
         raise ValueError(
             f"`dataloader_drop_last` would drop all {facts} facts: a batch takes {batch}. Leave it out, or lower "
-            "`per_device_train_batch_size`."
+            f"`{option}`."
         )

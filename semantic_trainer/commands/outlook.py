@@ -36,7 +36,13 @@ def read_search(folder: Path, options: dict[str, object]) -> tuple[dict, list[di
         arm, _ = found["arm"], [found["best"][name] for name in ("epochs", "learning_rate")] + [found["facts_per_run"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{str(path)!r} is no summary of a search ({error}). Make the search again.") from error
-    results = [r for r in read_study(folder, NAME).get(arm, ()) if "target_loss" in r["rows"]]
+    made = read_study(folder, NAME).get(arm, ())
+    if made and all(result.get("diverged") for result in made):
+        raise ValueError(
+            f"`budget` {str(folder)!r}: every training of {arm!r} diverged, which says nothing of facts. Make a "
+            "search with lower `learning_rates`."
+        )
+    results = [r for r in made if "target_loss" in r["rows"]]
     if not results:
         raise ValueError(f"`budget` {str(folder)!r} has lost the runs of {arm!r}. Make the search again there.")
     held = results[0]["config"]

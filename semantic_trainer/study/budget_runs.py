@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..files import write_atomically
+from ..training.teaching import DivergedError
 from .arms import Arm
 from .budget import Candidate, planned_epochs
 from .results import Unit, read_study
@@ -53,7 +54,7 @@ class BudgetRuns:
         """What a run costs at each shape, from a short one of each; kept for a later try, which then plans alike.
 
         Args:
-            rate: a learning rate; it costs what others do.
+            rate: a learning rate; it costs what others do. Where it diverges, 0 is timed instead.
             alpha: any `lora_alpha`, likewise.
         """
         path, names = self.folder / PROBE_FILE, {f"{size}-{rank}": (size, rank) for size, rank in shapes}
@@ -70,7 +71,12 @@ class BudgetRuns:
         arm = Candidate(rate, size, epochs, rank, alpha if rank else None).arm()
         setting = self.study([arm]).settings[0]
         facts = setting.per_run if setting.model_of(arm).method == "adalora" else PROBED  # it needs steps to prune in
-        spent = worker.seconds_per_fact(Unit(setting, setting.draws[0], arm, {}), facts)
+        try:
+            spent = worker.seconds_per_fact(Unit(setting, setting.draws[0], arm, {}), facts)
+        except DivergedError:
+            if not rate:
+                raise
+            return self._cost(worker, 0.0, shape, alpha)
         return {"training": spent["training"] / epochs, "decoding": spent["decoding"]}
 
     def expected(

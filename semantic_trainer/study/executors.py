@@ -16,6 +16,7 @@ from pathlib import Path
 import datasets
 from transformers.utils.logging import disable_progress_bar
 
+from ..facts.messages import suggest
 from .results import Unit
 from .worker import Worker
 
@@ -115,3 +116,9 @@ def ray_pool(workers: int, options: Options) -> Iterator[Submit]:
 
 
 EXECUTORS = {"processes": process_pool, "ray": ray_pool}
+
+
+def check_executor(name: str) -> None:
+    """Raise a `ValueError` where there is no such executor."""
+    if name not in EXECUTORS:
+        raise ValueError(f"`executor` {name!r} is unknown.{suggest(name, EXECUTORS)} Use {' or '.join(EXECUTORS)}.")

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from ..facts.messages import suggest
 from ..files import check_writable, sweep
-from .executors import EXECUTORS
+from .executors import EXECUTORS, check_executor
 from .protocol import check_pool, draw_rows, overlap
 from .results import Unit, is_finished
 from .settings import Setting, pool_hash
@@ -102,10 +101,7 @@ def run_study(
     """
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1, but {workers} was passed")
-    if executor not in EXECUTORS:
-        raise ValueError(
-            f"`executor` {executor!r} is unknown.{suggest(executor, EXECUTORS)} Use {' or '.join(EXECUTORS)}."
-        )
+    check_executor(executor)
     check_writable(study.folder, "`output_dir`", "Choose another folder.")
     if study.folder.exists():
         sweep(study.folder, recursive=True)

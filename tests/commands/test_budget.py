@@ -10,7 +10,13 @@ import pytest
 import yaml
 
 from semantic_trainer.cli import main
+from semantic_trainer.commands.budget import recommended
+from semantic_trainer.facts.sets import FactsArguments
+from semantic_trainer.study.budget import Candidate
+from semantic_trainer.study.settings import Setting
 from semantic_trainer.study.worker import Worker
+from semantic_trainer.training.training_args import SemanticTrainingArguments
+from semantic_trainer.tuners.arguments import ModelArguments
 
 SMALL = {
     "num_train_epochs": 2,
@@ -103,12 +109,42 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
         ({"facts_per_run": "13"}, "`facts_per_run` is 13, but the pool has 12 facts"),
         ({"workers": "0"}, "`workers` must be at least 1"),
         ({"executor": "slurm"}, "`executor` 'slurm' is unknown"),
+        ({"method": "lorra"}, "`method` 'lorra' is none of lora"),
+        ({"lora_r": "0"}, "`lora_r` must be at least 1, but 0 was passed"),
+        ({"learning_rate": "0.01"}, "`learning_rate` has no effect on `budget`, which looks for the best"),
+        ({"per_device_train_batch_size": "4"}, "Give `batch_sizes`"),
+        ({"batch_sizes": ["13"], "dataloader_drop_last": "true"}, "would drop all 12 facts: a batch takes 13"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(more: dict, message: str, call: Callable, tmp_path: Path, capsys) -> None:
     assert call("budget", **{**SMALL, **more}) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "budget.json").exists()
+
+
+@pytest.mark.slow
+def test_a_search_in_which_everything_diverges_says_so(
+    call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, wide: None
+) -> None:
+    monkeypatch.setattr("semantic_trainer.report.themes.save_themes", lambda *a: None)
+    too_fast = {"learning_rates": ["1e30"], "max_grad_norm": "0", "weighting": "self_paced"}
+    assert call("budget", **{**SMALL, **too_fast}) == 0
+    assert "Every training diverged. Search again with lower `learning_rates`" in capsys.readouterr().out
+    told = {"save_strategy": None, "logging_steps": None, "report_to": None, "output_dir": tmp_path / "distances"}
+    assert call("distances", **told, budget=tmp_path / "out") == 2
+    assert "every training of 'plain-lr1e+30-batch4-epochs2-r2' diverged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("plain", [{"weighting": "none"}, {"gamma": 0.0}])
+def test_run_takes_what_a_search_without_weights_recommends(plain: dict) -> None:
+    facts, training = (
+        FactsArguments(facts=["builtin:invented"]),
+        SemanticTrainingArguments("out", use_cpu=True, **plain),
+    )
+    setting = Setting("budget", facts, ModelArguments(), training, ())
+    found = yaml.safe_load(recommended(setting, Candidate(0.004, 10, 4, 8, 16)))
+    assert found["learning_rate"] == 0.004
+    assert not {"weighting", "gamma"} & set(found)
 
 
 @pytest.mark.slow
