@@ -33,8 +33,11 @@ class LearningHistory(TrainerCallback):
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
-        self.losses, self.worst = np.zeros((0, rows)), np.zeros((0, rows))
-        self.epoch = np.full((2, rows), np.nan)  # of the one that is going on, the number of which is:
+        self._begin()
+
+    def _begin(self) -> None:
+        self.losses, self.worst = np.zeros((0, self.rows)), np.zeros((0, self.rows))
+        self.epoch = np.full((2, self.rows), np.nan)  # of the one that is going on, the number of which is:
         self.number = 0
 
     def observe(self, rows: torch.Tensor, nll: torch.Tensor, examples: torch.Tensor) -> None:
@@ -53,6 +56,12 @@ class LearningHistory(TrainerCallback):
         numbers = rows.long().cpu()[counts > 0].numpy()
         self.epoch[0, numbers] = (sums[0] / counts)[counts > 0].numpy()
         self.epoch[1, numbers] = sums[1][counts > 0].numpy()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
+    ) -> None:
+        if state.global_step == 0:  # not resumed; of a second training it keeps that one's epochs
+            self._begin()
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object

@@ -117,7 +117,8 @@ class Pacing(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
-        if self.losses is None:  # not resumed
+        if state.global_step == 0:  # not resumed; nor does a second training go on from the first one's epochs
+            self.epoch, self.sums, self.seen = 0, np.zeros_like(self.sums), np.zeros_like(self.seen)
             self._take(self.score())
 
     def on_epoch_begin(

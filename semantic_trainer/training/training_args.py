@@ -72,7 +72,8 @@ class WeightingArguments:
         check_choice("pacing_annealing", self.pacing_annealing, ANNEALINGS)
         if self.weighting == "column" and self.gamma is not None:
             raise ValueError('`gamma` has no effect with weighting="column": the weights are given. Leave gamma out.')
-        if not (math.isfinite(self.pacing_temperature) and self.pacing_temperature > 0):
+        temperature = self.pacing_temperature
+        if not (isinstance(temperature, (int, float)) and math.isfinite(temperature) and temperature > 0):
             raise ValueError(f"`pacing_temperature` must be finite and above 0, but is {self.pacing_temperature!r}")
         if self.max_new_tokens < 1 or self.answer_batch_size < 1:
             raise ValueError("`max_new_tokens` and `answer_batch_size` must be at least 1")

@@ -88,6 +88,17 @@ def test_resumed_equals_unbroken(stop: int, make: Callable) -> None:
     assert np.array_equal(resumed.history.worst, unbroken.history.worst)
 
 
+def test_a_second_training_has_epochs_of_its_own(make: Callable) -> None:
+    trainer = make(weighting="self_paced")
+    trainer.train()
+    first = trainer.history.losses
+    trainer.train()
+    second = trainer.history.losses
+    assert first.shape == second.shape == (3, 5)
+    assert second[0].mean() < first[0].mean()
+    assert trainer.pacing.losses == pytest.approx(second[1])  # the last epoch's weights are of the one before
+
+
 def test_rows_that_were_not_seen_have_no_loss() -> None:
     history = LearningHistory(3)
     history.observe(torch.tensor([2, 0]), torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 1]))

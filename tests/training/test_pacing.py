@@ -11,7 +11,7 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from semantic_trainer import SemanticTrainingArguments, SemanticWeightedTrainer
 from semantic_trainer.training.pacing import Pacing, annealed, mean_losses, self_paced_weights
@@ -51,7 +51,7 @@ def test_losses_that_are_not_finite_are_refused(wrong: float) -> None:
 def test_the_fact_with_such_a_loss_is_named() -> None:
     pacing = Pacing(2, 1.0, "none", lambda: np.array([1.0, np.nan]), ["Who rules?", "Where is Lyon?"])
     with pytest.raises(ValueError, match=r"first row 1 \('Where is Lyon\?'\) with nan"):
-        pacing.on_train_begin(None, None, None)
+        pacing.on_train_begin(None, TrainerState(), None)
 
 
 def test_a_single_step_is_the_last_one() -> None:
@@ -67,7 +67,7 @@ def test_rows_without_a_target_token_are_not_seen_and_keep_their_loss() -> None:
     assert means.tolist() == [2.0, 0.0, 5.0]
     assert seen.tolist() == [True, False, True]
     pacing = Pacing(3, 1.0, "none", lambda: np.array([4.0, 7.0, 4.0]))
-    pacing.on_train_begin(None, None, None)
+    pacing.on_train_begin(None, TrainerState(), None)
     pacing.observe(torch.arange(3.0), torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 2]))
     state = type("State", (), {"epoch": 1.0})()
     pacing.on_epoch_begin(None, state, None)
@@ -167,6 +167,8 @@ def test_resumed_equals_unbroken(stop: int, make: Callable) -> None:
 def test_what_cannot_be_paced_is_refused(make: Callable) -> None:
     with pytest.raises(ValueError, match="`pacing_temperature` must be finite and above 0, but is 0"):
         make(pacing_temperature=0)
+    with pytest.raises(ValueError, match="`pacing_temperature` must be finite and above 0, but is '1'"):
+        make(pacing_temperature="1")
     with pytest.raises(ValueError, match="`pacing_annealing` 'cosine' is unknown"):
         make(pacing_annealing="cosine")
     make("out", 2, save_strategy="steps", save_steps=1, weighting="none")[0].train()
