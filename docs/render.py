@@ -16,7 +16,7 @@ import yaml
 from semantic_trainer.commands import study
 from semantic_trainer.evaluation.comparison import Difference
 from semantic_trainer.files import write_atomically
-from semantic_trainer.study.averages import in_points
+from semantic_trainer.study.averages import EMPTY, in_points
 from semantic_trainer.study.budget import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +46,7 @@ def search_table(found: Mapping) -> str:
     columns = ("arm", "learning rate", "batch", "rank", "epochs", "runs", "seconds", *METRICS)
     lines = [columns, ["---"] * len(columns)]
     for row in [*found["trials"], *found["curve"]]:
-        how = (f"{row[name]:g}" for name in ("batch_size", "rank", "epochs", "runs"))
+        how = (EMPTY if row[name] is None else f"{row[name]:g}" for name in ("batch_size", "rank", "epochs", "runs"))
         scores = (in_points(row[metric]) for metric in METRICS)
         lines.append((row["arm"], f"{row['learning_rate']:g}", *how, f"{row['seconds']:.0f}", *scores))
     text = "\n".join(f"| {' | '.join(line)} |".replace("_", " ") for line in lines)

@@ -24,3 +24,19 @@ def test_a_table_is_put_between_its_marks_without_its_title(tmp_path: Path) -> N
     assert render.with_tables(page, tmp_path) == (
         "before\n<!-- table t.md -->\n| a |\n|---|\n| 1 |\n<!-- /table -->\nafter\n"
     )
+
+
+def test_a_search_of_a_method_without_rank_is_a_table_too() -> None:
+    score = {"value": 0.5, "ci95": None}
+    row = {
+        "arm": "plain",
+        "learning_rate": 0.01,
+        "batch_size": 5,
+        "rank": None,
+        "epochs": 4,
+        "runs": 1,
+        "seconds": 2.0,
+    }
+    row |= {"knowledge_accuracy": score, "generality": {"value": None, "ci95": None}}
+    table = render.search_table({"trials": [row], "curve": [], "expected": {"plain": row}, "difference": {}})
+    assert "| plain | 0.01 | 5 | – | 4 | 1 | 2 | 50.0 | – |" in table
