@@ -219,11 +219,13 @@ def sentences(budget: Budget, setting: Setting) -> list[str]:
     """What was found, in words."""
     options = ", ".join(f"{name} {value:g}" for name, value in budget.best.options.items())
     found = budget.expected[PLAIN]
+    generality = found["generality"]  # undefined for facts without paraphrases
+    in_brackets = "" if generality["value"] is None else f" (generality {in_points(generality)} %)"
+    facts = f"{setting.per_run} facts" if setting.per_run > 1 else "one fact"
     out = [
         f"Best: {options}.",
-        f"Of {setting.per_run} facts like these, plain training is expected to teach "
-        f"{in_points(found['knowledge_accuracy'])} % (generality {in_points(found['generality'])} %), "
-        "from draws that had no part in choosing.",
+        f"Of {facts} like these, plain training is expected to teach "
+        f"{in_points(found['knowledge_accuracy'])} %{in_brackets}, from draws that had no part in choosing.",
     ]
     if budget.weighted_best:
         arm = next(name for name in budget.expected if name != PLAIN)

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from semantic_trainer.cli import main
-from semantic_trainer.commands.budget import recommended
+from semantic_trainer.commands.budget import recommended, sentences
 from semantic_trainer.facts.sets import FactsArguments
-from semantic_trainer.study.budget import Candidate
+from semantic_trainer.study.budget import Budget, Candidate
 from semantic_trainer.study.settings import Setting
 from semantic_trainer.study.worker import Worker
 from semantic_trainer.training.training_args import SemanticTrainingArguments
@@ -145,6 +145,17 @@ def test_run_takes_what_a_search_without_weights_recommends(plain: dict) -> None
     found = yaml.safe_load(recommended(setting, Candidate(0.004, 10, 4, 8, 16)))
     assert found["learning_rate"] == 0.004
     assert not {"weighting", "gamma"} & set(found)
+
+
+def test_nothing_is_said_of_generality_without_paraphrases() -> None:
+    setting = Setting(
+        "budget", FactsArguments(facts=["mine.jsonl"]), ModelArguments(), SemanticTrainingArguments("out"), ()
+    )
+    scores = {"knowledge_accuracy": {"value": 0.5, "ci95": None}, "generality": {"value": None, "ci95": None}}
+    found = Budget(Candidate(0.004, 10, 4, 8, 16), trials=[{"loss": 1.0}], expected={"plain": scores})
+    assert sentences(found, setting)[1] == (
+        "Of 100 facts like these, plain training is expected to teach 50.0 %, from draws that had no part in choosing."
+    )
 
 
 @pytest.mark.slow
