@@ -1,11 +1,15 @@
 """What the pages show of studies is what their raw results give."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "results" / "pacing" / "study" / "epochs-4"
 SPEC = importlib.util.spec_from_file_location("render", ROOT / "docs" / "render.py")
 render = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(render)
@@ -40,3 +44,24 @@ def test_a_search_of_a_method_without_rank_is_a_table_too() -> None:
     row |= {"knowledge_accuracy": score, "generality": {"value": None, "ci95": None}}
     table = render.search_table({"trials": [row], "curve": [], "expected": {"plain": row}, "difference": {}})
     assert "| plain | 0.01 | 5 | – | 4 | 1 | 2 | 50.0 | – |" in table
+
+
+def test_numbers_of_the_weightings_come_out_another_way() -> None:
+    """From the raw answers, with numpy and scipy alone."""
+    line = next(x for x in (ROOT / "docs" / "pacing.md").read_text().splitlines() if "| epochs-4 | annealed |" in x)
+    rows = {
+        arm: [json.loads(path.read_text())["rows"] for path in sorted((FOLDER / arm).glob("*.json"))]
+        for arm in ("plain", "annealed")
+    }
+    right, rephrased = (
+        {
+            arm: 100 * np.array([np.mean([np.mean(x) for x in run[name] if np.size(x)]) for run in runs])
+            for arm, runs in rows.items()
+        }
+        for name in ("knowledge_accuracy", "generality")
+    )
+    interval = stats.ttest_rel(right["annealed"], right["plain"]).confidence_interval()
+    difference = (right["annealed"] - right["plain"]).mean()
+    assert f"| {right['annealed'].mean():.1f} [" in line
+    assert f"| {rephrased['annealed'].mean():.1f} [" in line
+    assert f"| {difference:+.1f} [{interval.low:.1f}, {interval.high:.1f}]" in line
