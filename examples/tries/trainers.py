@@ -1,6 +1,6 @@
-"""Four further ways to teach more facts or to disturb less, each with one strength: tried, not offered.
+"""Four further ways to teach more facts or to disturb less, each with one strength.
 
-What came of them is in docs/experiment_log.md.
+They are to be tried on the dev half, and are no part of the package until they have proved themselves.
 """
 
 from collections.abc import Sequence
