@@ -1,8 +1,9 @@
-"""Further tries at teaching more facts or disturbing less, beside plain and self-paced training, on the dev half.
+"""Further tries at teaching more facts or at disturbing less, on the dev half.
 
     python examples/tries/study.py --config examples/tries/dev.yaml --data_dir DATA [--shard I/N]
 
-An arm is named KIND-STRENGTH. What is there already is not made again.
+An arm is named KIND-STRENGTH, with anything behind a further hyphen; one named after its weighting is just that. What
+is there already is not made again.
 """
 
 import sys
@@ -14,6 +15,7 @@ from tqdm.auto import tqdm
 from trainers import SoftDistanceTrainer, refreshed, with_rehearsal
 
 from semantic_trainer.commands.recipe import read_recipe
+from semantic_trainer.study.arms import Arm
 from semantic_trainer.study.pool import Pool
 from semantic_trainer.study.results import Unit, is_finished
 from semantic_trainer.study.runner import Study, parse_shard, shard_of
@@ -21,13 +23,33 @@ from semantic_trainer.study.worker import Worker
 from semantic_trainer.training.teaching import Taught
 from semantic_trainer.training.training_args import SemanticTrainingArguments
 
+KINDS = ("soft", "refreshed", "rehearsal", "filtered")
+
+
+def kind_of(arm: Arm) -> tuple[str, float]:
+    """Kind and strength in an arm's name.
+
+    Raises:
+        ValueError: there is no such kind, or no strength.
+    """
+    kind, *rest = arm.name.split("-")
+    if kind == arm.base:
+        return kind, 0.0
+    try:
+        strength = float(rest[0])
+    except (IndexError, ValueError):
+        strength = None
+    if kind not in KINDS or strength is None:
+        raise ValueError(f"`arms` {arm.name!r} is no try. Use {' or '.join(KINDS)} with a strength: {KINDS[0]}-1.")
+    return kind, strength
+
 
 class TryWorker(Worker):
     """Trains an arm as its name says."""
 
     def _train(self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments) -> Taught:
-        kind, _, strength = unit.arm.name.partition("-")
-        strength, more = float(strength or 0), {}
+        kind, strength = kind_of(unit.arm)
+        more = {}
         if kind == "soft":
             table = pool.table.weight
             more["trainer"] = partial(SoftDistanceTrainer, strength=strength, table=table)
@@ -45,6 +67,13 @@ class TryWorker(Worker):
 def main(argv: list[str]) -> None:
     """Make the runs of this shard that are not there yet."""
     settings, options, folder = read_recipe(argv)
+    if options.workers != 1:
+        raise ValueError(
+            f"`workers` is {options.workers}, but this is one. Start it twice: --shard 0/2 and --shard 1/2"
+        )
+    for setting in settings:
+        for arm in setting.arms:
+            kind_of(arm)
     study = Study(settings, folder, options.data_dir, options.threads or 1)
     worker = TryWorker(*study.options)
     for unit in tqdm([u for u in shard_of(study.units(), parse_shard(options.shard)) if not is_finished(u, folder)]):

@@ -1,5 +1,7 @@
 """The recipes of the paper's tables and figures: each can be read at every scale, and runs at the smallest."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from ..conftest import DATA_DIR
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RECIPES = sorted((EXAMPLES / "paper").glob("*.yaml"))
 PACING = sorted((EXAMPLES / "pacing").glob("*.yaml"))
+TRIES = EXAMPLES / "tries" / "dev.yaml"
 NAMES = {*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(3, 9))}
 
 
@@ -36,7 +39,7 @@ def test_it_is_read(path: Path, scale: str) -> None:
 
 
 @pytest.mark.parametrize("scale", ["file", "smoke"])
-@pytest.mark.parametrize("path", PACING, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PACING, TRIES], ids=lambda path: path.stem)
 def test_what_chooses_stays_on_the_dev_half(path: Path, scale: str) -> None:
     settings, _, folder = read_recipe(["--config", str(path), "--scale", scale])
     half = "test" if path.stem in ("expected", "study") else "dev"
@@ -70,3 +73,35 @@ def test_it_runs_at_the_smallest_scale(path: Path, tmp_path: Path) -> None:
         assert len((tmp_path / "figures" / f"{name}.csv").read_text().splitlines()) > 2
         assert all((tmp_path / "figures" / f"{name}{end}").exists() for end in (".png", "-dark.png", ".svg", ".md"))
     assert list(tmp_path.rglob("*.json"))
+
+
+def run_tries(*options: str) -> subprocess.CompletedProcess:
+    """`examples/tries/study.py` as a user runs it."""
+    argv = [sys.executable, TRIES.with_name("study.py"), "--config", TRIES, "--data_dir", DATA_DIR, *options]
+    return subprocess.run([str(word) for word in argv], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_every_try_trains(tmp_path: Path) -> None:
+    if not (DATA_DIR / "zsre_mend_1k.json").exists():
+        pytest.skip(f"no data in {DATA_DIR}")
+    found = run_tries("--scale", "smoke", "--output_dir", str(tmp_path))
+    assert found.returncode == 0, found.stderr
+    arms = {path.parent.name for path in tmp_path.rglob("[0-9]*.json")}
+    assert arms == {"soft-1", "refreshed-1", "rehearsal-0.25", "filtered-0.4"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--arms", "sofd-1: plain"), "`arms` 'sofd-1' is no try. Use soft or"),
+        (("--arms", "soft: plain"), "`arms` 'soft' is no try"),
+        (("--workers", "2"), "`workers` is 2, but this is one"),
+    ],
+)
+def test_a_try_that_cannot_be_run_is_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    found = run_tries("--output_dir", str(tmp_path), *options)
+    assert found.returncode
+    assert message in found.stderr
+    assert not list(tmp_path.iterdir())
