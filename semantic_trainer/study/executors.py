@@ -33,23 +33,23 @@ def make(worker: Worker, unit: Unit) -> Counter:
     return worker.seconds - before
 
 
-def _start(options: Options) -> None:
-    """Begin a worker's process, which ends with the one that started it, however that ends."""
+def _start(options: Options, filters: list[tuple]) -> None:
+    """Begin a worker's process, which ends with the one that started it, however that ends, and warns as that does."""
     global _worker
     parent = multiprocessing.parent_process()
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-    _say_nothing()
+    warnings.filters[:] = filters
+    _say_nothing_twice()
     gc.freeze()  # see `libraries_set_apart`
     _worker = Worker(*options)
 
 
-def _say_nothing() -> None:
+def _say_nothing_twice() -> None:
     """One bar is enough, and what there is to say of facts and libraries, the process that started this one says."""
     os.environ["TQDM_DISABLE"] = "1"
     datasets.disable_progress_bars()
     disable_progress_bar()
     logging.getLogger("semantic_trainer").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
 
 
 def _make(unit: Unit) -> Counter:
@@ -60,7 +60,7 @@ def _make(unit: Unit) -> Counter:
 def process_pool(workers: int, options: Options) -> Iterator[Submit]:
     """`submit(unit) -> Future` of the seconds spent, in so many fresh processes."""
     context = multiprocessing.get_context("spawn")  # a fork would inherit threads and their locks
-    with ProcessPoolExecutor(workers, context, _start, (options,)) as pool:
+    with ProcessPoolExecutor(workers, context, _start, (options, warnings.filters)) as pool:
         yield lambda unit: pool.submit(_make, unit)
 
 
