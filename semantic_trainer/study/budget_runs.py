@@ -57,7 +57,7 @@ class BudgetRuns:
             rate: a learning rate; it costs what others do. Where it diverges, 0 is timed instead.
             alpha: any `lora_alpha`, likewise.
         """
-        path, names = self.folder / PROBE_FILE, {f"{size}-{rank}": (size, rank) for size, rank in shapes}
+        path, names = self.folder / PROBE_FILE, {self._probe_name(shape): shape for shape in shapes}
         held = _read_costs(path)
         if not set(names) <= set(held):
             worker = Worker(*self.study().options)
@@ -78,6 +78,12 @@ class BudgetRuns:
                 raise
             return self._cost(worker, 0.0, shape, alpha)
         return {"training": spent["training"] / epochs, "decoding": spent["decoding"]}
+
+    def _probe_name(self, shape: Shape) -> str:
+        """What a timing depends on, so that another model's or method's is not taken for it."""
+        model = self.setting.model
+        how = (model.model, model.dtype, model.method, f"{self.threads} threads", "batch {} rank {}".format(*shape))
+        return ", ".join(map(str, how))
 
     def expected(
         self, grid: Sequence[Candidate], costs: Mapping[Shape, Cost], weighted: bool, curve: Sequence[float]
