@@ -2,11 +2,15 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
+
+from semantic_trainer.cli import main
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "results" / "pacing" / "study" / "epochs-4"
@@ -44,6 +48,24 @@ def test_a_search_of_a_method_without_rank_is_a_table_too() -> None:
     row |= {"knowledge_accuracy": score, "generality": {"value": None, "ci95": None}}
     table = render.search_table({"trials": [row], "curve": [], "expected": {"plain": row}, "difference": {}})
     assert "| plain | 0.01 | 5 | – | 4 | 1 | 2 | 50.0 | – |" in table
+
+
+@pytest.mark.parametrize("recipe", render.recipes(), ids=lambda path: path.stem)
+def test_tables_of_studies_follow_from_their_raw_results(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte, of a copy."""
+    folder = Path(yaml.safe_load(recipe.read_text(encoding="utf-8"))["output_dir"])
+    for part in (folder, recipe.relative_to(ROOT).parent):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    tables = [path.relative_to(tmp_path) for path in tmp_path.rglob("tables/*.*")]
+    assert tables
+    for table in tables:
+        (tmp_path / table).unlink()
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "--config", str(recipe.relative_to(ROOT)), "--only_tables", "true"]) == 0
+    for table in tables:
+        assert (tmp_path / table).read_bytes() == (ROOT / table).read_bytes(), "run `make results`"
 
 
 def test_numbers_of_the_weightings_come_out_another_way() -> None:
