@@ -18,6 +18,7 @@ from semantic_trainer.evaluation.comparison import Difference
 from semantic_trainer.files import write_atomically
 from semantic_trainer.study.averages import EMPTY, in_points
 from semantic_trainer.study.budget import METRICS
+from semantic_trainer.study.table import heads
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- table (?P<path>\S+) -->\n)(?P<body>.*?)(<!-- /table -->)", re.DOTALL)
@@ -43,13 +44,13 @@ def with_tables(page: str, root: Path = ROOT) -> str:
 
 def search_table(found: Mapping) -> str:
     """Every setting of a budget search, the best first, and what is expected of the best ones."""
-    columns = ("arm", "learning rate", "batch", "rank", "epochs", "runs", "seconds", *METRICS)
+    columns = ("arm", "learning rate", "batch", "rank", "epochs", "runs", "seconds", *heads(METRICS))
     lines = [columns, ["---"] * len(columns)]
     for row in [*found["trials"], *found["curve"]]:
         how = (EMPTY if row[name] is None else f"{row[name]:g}" for name in ("batch_size", "rank", "epochs", "runs"))
         scores = (in_points(row[metric]) for metric in METRICS)
         lines.append((row["arm"], f"{row['learning_rate']:g}", *how, f"{row['seconds']:.0f}", *scores))
-    text = "\n".join(f"| {' | '.join(line)} |".replace("_", " ") for line in lines)
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     expected = "; ".join(
         f"{arm}: {in_points(scores['knowledge_accuracy'])} % accuracy, {in_points(scores['generality'])} % generality"
         for arm, scores in found["expected"].items()

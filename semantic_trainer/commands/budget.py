@@ -10,6 +10,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
+from ..facts.messages import counted
 from ..facts.sets import FactsArguments
 from ..files import check_writable, write_atomically
 from ..study.arms import PLAIN
@@ -146,7 +147,7 @@ def announce(search_runs: BudgetRuns, settings: int, runs: int, seconds: float) 
     workers, facts = search_runs.workers, search_runs.setting.per_run
     print(
         f"{settings} settings, about {runs} runs of {facts} facts: about {max(1, round(seconds / 60))} min "
-        f"with {workers} worker{'s' * (workers > 1)}",
+        f"with {counted(workers, 'worker')}",
         file=sys.stderr,
         flush=True,
     )

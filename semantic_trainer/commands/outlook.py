@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
+from ..facts.messages import counted
 from ..study.predictors import FEATURES, Outlook, fit_outlook
 from ..study.results import read_study
 from .budget import NAME, SUMMARY
@@ -73,8 +74,9 @@ def describe_outlook(facts: Dataset, found: dict, results: Sequence[dict]) -> li
     best = found["best"]
     auc = "" if outlook.auc is None else f", telling the two apart with an AUC of {outlook.auc:.2f}"
     lines = [
-        f"At {best['epochs']:g} epochs with learning rate {best['learning_rate']:g}, about {chances.sum():.0f} of "
-        f"these {len(facts)} facts will stick ({outlook.learnt} of {outlook.n} did in the search{auc})."
+        f"At {counted(best['epochs'], 'epoch')} with learning rate {best['learning_rate']:g}, about "
+        f"{chances.sum():.0f} of these {len(facts)} facts will stick "
+        f"({outlook.learnt} of {outlook.n} did in the search{auc})."
     ]
     if len(facts) != found["facts_per_run"]:
         lines.append(

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..facts.messages import counted
 from ..study.figures import check_figures, write_figures
 from ..study.runner import Study, parse_shard, run_study
 from ..study.tables import check_tables, write_tables
@@ -54,7 +55,7 @@ def describe_time(spent: Mapping[str, float]) -> str:
     if not spent["runs"]:
         return "every run is finished already"
     rest = 1 - (spent["training"] + spent["decoding"]) / spent["total"]
-    runs = f"{spent['runs']} run{'s' * (spent['runs'] != 1)}"
+    runs = counted(spent["runs"], "run")
     return (
         f"{runs}: training {spent['training']:.0f} s, decoding {spent['decoding']:.0f} s; "
         f"{100 * rest:.1f} % of the workers' time was spent on anything else"

@@ -13,6 +13,11 @@ def show_rows(rows: Sequence[object]) -> str:
     return ("rows " if len(rows) > 1 else "row ") + ", ".join(map(str, rows[:SHOWN_ROWS])) + more
 
 
+def counted(number: float, noun: str) -> str:
+    """`1 epoch`, `4 epochs`."""
+    return f"{number:g} {noun}{'s' * (number != 1)}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'target'?`, or an empty string where nothing known is near."""
     near = get_close_matches(name, [str(k) for k in known], n=1, cutoff=0.6)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from ..facts.messages import counted
 from .comparison_figure import plain_text
 from .themes import Theme
 
@@ -108,7 +109,7 @@ def replacement_figure(rows: Sequence[Row], theme: Theme) -> Figure:
                 x = np.array([100 * row["share"] for row in points]) + 2 * (i - (len(series) - 1) / 2)
                 _errorbar(panel, x, points, names.get(name, name), theme.style(i))
             runs = sorted({row["runs"] for row in rows if row["setting"] == setting})
-            count = f"{runs[0]} run{'s' * (runs[0] != 1)}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]} runs"
+            count = counted(runs[0], "run") if len(runs) == 1 else f"{runs[0]} to {runs[-1]} runs"
             panel.set_title(f"{setting}: {titles.get(part, part)}\n({count} a point)", fontsize=8, parse_math=False)
             panel.grid(True, axis="y")
             panel.set_xlim(-4, 104)

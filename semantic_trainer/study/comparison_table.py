@@ -1,22 +1,17 @@
 """The table of arms that differ in their weighting, each at its own learning rate: what sticks, what is disturbed."""
 
 from .averages import EMPTY, differences, in_points, over_runs
-from .notes import floors, provenance
+from .notes import PAIRED, floors, provenance
 from .results import Study
-from .table import Table
+from .table import Table, heads
 
-SHOWN = {
-    "knowledge_accuracy": "knowledge accuracy",
-    "generality": "generality",
-    "locality": "locality",
-    "never_learnt": "never learnt",
-}
+SHOWN = ("knowledge_accuracy", "generality", "locality", "never_learnt")
 
 
 def comparison_table(study: Study) -> Table:
     """Every arm with its epochs and learning rate, and its differences from the first one."""
-    columns = ("setting", "arm", "epochs", "learning rate", "runs", *SHOWN.values())
-    columns += tuple(f"{head}, less the first arm" for head in SHOWN.values())
+    columns = ("setting", "arm", "epochs", "learning rate", "runs", *heads(SHOWN))
+    columns += tuple(f"{head}, less the first arm" for head in heads(SHOWN))
     rows = []
     for setting, arms in study.items():
         known = [m for m in SHOWN if all(m in result["scores"] for found in arms.values() for result in found)]
@@ -27,8 +22,7 @@ def comparison_table(study: Study) -> Table:
             own = [in_points(over_runs(results, m)) if m in known else EMPTY for m in SHOWN]
             rows.append((setting, arm, *how, *own, *(compared.get((arm, m), EMPTY) for m in SHOWN)))
     notes = (
-        "Per cent, mean over runs with its 95 % t interval; the run is the unit. Differences are paired by run "
-        "(Student's t), their p-values corrected for all differences of a setting (Holm).",
+        PAIRED,
         "Never learnt: facts of which no epoch's steps saw every target token with a probability above one half, and "
         "which are not answered as taught afterwards either.",
         *provenance(study),

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..evaluation.statistics import average
+from ..facts.messages import counted
 from . import paper
 from .averages import by_distance, in_points
 from .results import Results, Study
 
+PAIRED = (
+    "Per cent, mean over runs with its 95 % t interval; the run is the unit. Differences are paired by run "
+    "(Student's t), their p-values corrected for all differences of a setting (Holm)."
+)
 RUNS_OWN = ("seed", "distances")  # options that differ between the runs of one arm
 
 
@@ -31,13 +36,13 @@ def regime(setting: str, arms: Results) -> str:
     config, protocol = results[0]["config"], results[0]["scores"]["knowledge_accuracy"]["protocol"]
     half, size = f"{config['split']} half" if config["split"] else "both halves", config["facts_per_run"]
     length = (
-        f"{config['num_train_epochs']:g} epochs"
+        counted(config["num_train_epochs"], "epoch")
         if config.get("max_steps", -1) <= 0
         else f"{config['max_steps']} steps"
     )
     return (
         f"{setting}: {', '.join(config['facts'])}, {half}; {_model(config)}, "
-        f"{config['method']}; protocol {config['protocol']}, {size} fact{'s' * (size != 1)} a run{drawn}, "
+        f"{config['method']}; protocol {config['protocol']}, {counted(size, 'fact')} a run{drawn}, "
         f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; "
         f"{protocol}."
     )

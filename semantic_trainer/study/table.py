@@ -2,7 +2,13 @@
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+
+def heads(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Heads of columns that show these metrics."""
+    return tuple(metric.replace("_", " ") for metric in metrics)
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,14 @@ from ..files import write_atomically
 from . import paper
 from .averages import EMPTY, differences, groups_of, in_points, over_runs, run_of
 from .comparison_table import comparison_table
-from .notes import floors, paper_notes
+from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
 from .results import Study, read_settings
 from .settings import Setting
 from .spectra_table import table_2
-from .table import Table
+from .table import Table, heads
 
-SHOWN = {
-    "knowledge_accuracy": "knowledge accuracy",
-    "generality": "generality",
-    "locality": "locality",
-    "deviation": "deviation",
-}
+SHOWN = ("knowledge_accuracy", "generality", "locality", "deviation")
 
 
 def table_1(study: Study) -> Table:
@@ -54,13 +49,13 @@ def table_1(study: Study) -> Table:
 
 def table_3(study: Study) -> Table:
     """Re-weighting against the plain loss and the controls."""
-    columns = ["setting", "arm", "runs", *SHOWN.values()]
-    columns += [f"{SHOWN[metric]}, less the first arm" for metric in SHOWN]
-    columns += [f"paper: {SHOWN[metric]}" for metric in paper.METRICS]
+    columns = ["setting", "arm", "runs", *heads(SHOWN)]
+    columns += [f"{head}, less the first arm" for head in heads(SHOWN)]
+    columns += [f"paper: {head}" for head in heads(paper.METRICS)]
     rows = []
     for setting, arms in study.items():
         reference = next(iter(arms))
-        compared = differences(arms, reference, tuple(SHOWN))
+        compared = differences(arms, reference, SHOWN)
         for arm, results in arms.items():
             config = results[0]["config"]
             rows.append(
@@ -72,8 +67,7 @@ def table_3(study: Study) -> Table:
                 )
             )
     notes = (
-        "Per cent, mean over runs with its 95 % t interval; the run is the unit. Differences are paired by run "
-        "(Student's t), their p-values corrected for all differences of a setting (Holm).",
+        PAIRED,
         *floors(study),
         *paper_notes(study, "table3"),
     )
@@ -82,7 +76,7 @@ def table_3(study: Study) -> Table:
 
 def table_4(study: Study) -> Table:
     """Plain tuning alone: the reference of Table 3."""
-    columns = ("setting", "arm", "runs", *SHOWN.values(), *(f"paper: {SHOWN[metric]}" for metric in paper.METRICS))
+    columns = ("setting", "arm", "runs", *heads(SHOWN), *(f"paper: {head}" for head in heads(paper.METRICS)))
     rows = tuple(
         (
             *(setting, arm, str(len(results))),
