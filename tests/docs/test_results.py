@@ -55,17 +55,17 @@ def test_tables_of_studies_follow_from_their_raw_results(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Byte for byte, of a copy."""
-    folder = Path(yaml.safe_load(recipe.read_text(encoding="utf-8"))["output_dir"])
+    told = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    folder = Path(told["output_dir"])
     for part in (folder, recipe.relative_to(ROOT).parent):
-        shutil.copytree(ROOT / part, tmp_path / part)
-    tables = [path.relative_to(tmp_path) for path in tmp_path.rglob("tables/*.*")]
-    assert tables
-    for table in tables:
-        (tmp_path / table).unlink()
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("tables", "figures"))
     monkeypatch.chdir(tmp_path)
     assert main(["study", "--config", str(recipe.relative_to(ROOT)), "--only_tables", "true"]) == 0
-    for table in tables:
-        assert (tmp_path / table).read_bytes() == (ROOT / table).read_bytes(), "run `make results`"
+    written = [folder / "tables" / f"{name}.{end}" for name in told.get("tables") or () for end in ("md", "csv")]
+    written += [folder / "figures" / f"{name}.{end}" for name in told.get("figures") or () for end in ("md", "csv")]
+    assert written
+    for path in written:
+        assert (tmp_path / path).read_bytes() == (ROOT / path).read_bytes(), "run `make results`"
 
 
 def test_numbers_of_the_weightings_come_out_another_way() -> None:
