@@ -2,8 +2,8 @@
 
     python docs/render.py
 
-A page takes a table between `<!-- table results/.../NAME.md -->` and `<!-- /table -->`, without its title; of a budget
-search the path is that of its `budget.json`.
+A page takes a table or a figure between `<!-- table results/.../NAME.md -->` and `<!-- /table -->`, without its title;
+a budget search is named by its `budget.json`.
 """
 
 import json
@@ -21,6 +21,7 @@ from semantic_trainer.study.budget import METRICS
 from semantic_trainer.study.table import heads
 
 ROOT = Path(__file__).parents[1]
+PICTURE = re.compile(r'(src|srcset)="')
 BLOCK = re.compile(r"(<!-- table (?P<path>\S+) -->\n)(?P<body>.*?)(<!-- /table -->)", re.DOTALL)
 
 
@@ -35,9 +36,10 @@ def with_tables(page: str, root: Path = ROOT) -> str:
     """A page with its tables as they are in `root` now."""
 
     def filled(match: re.Match) -> str:
-        text = (root / match["path"]).read_text(encoding="utf-8")
-        body = search_table(json.loads(text)) if match["path"].endswith(".json") else text.split("\n", 2)[2]
-        return f"{match[1]}{body}{match[4]}"
+        path = Path(match["path"])
+        text = (root / path).read_text(encoding="utf-8")
+        body = search_table(json.loads(text)) if path.suffix == ".json" else text.split("\n", 2)[2]
+        return match[1] + PICTURE.sub(rf'\1="../{path.parent.as_posix()}/', body) + match[4]
 
     return BLOCK.sub(filled, page)
 

@@ -125,7 +125,7 @@ def facts_of(result: Mapping) -> list[int]:
     return [i for i in range(len(result["rows"]["distance"])) if parts is None or parts[i] != "added"]
 
 
-def _cells(
+def cells_of(
     results: Sequence[Mapping], metric: str, bins: np.ndarray, only: str | None = None
 ) -> list[list[list[float]]]:
     """bin -> run -> values; facts without a value do not count, nor those for which the column `only` is not true."""
@@ -152,13 +152,13 @@ def _binned(metric: str, bins: np.ndarray, found: Sequence[Mapping[str, object]]
 
 
 def _shares(results: Sequence[Mapping], metric: str, bins: np.ndarray) -> list[Row]:
-    cells = _cells(results, metric, bins)
+    cells = cells_of(results, metric, bins)
     return _binned(metric, bins, [pooled_share([sum(r) for r in c], [len(r) for r in c]) for c in cells])
 
 
 def _extents(results: Sequence[Mapping], bins: np.ndarray) -> list[Row]:
     metric = "relative_deviation"
-    found = [pooled_mean(cell) for cell in _cells(results, metric, bins, only="deviation")]
+    found = [pooled_mean(cell) for cell in cells_of(results, metric, bins, only="deviation")]
     for score in found:
         if score["ci95"]:
             score["ci95"] = [max(bound, 0.0) for bound in score["ci95"]]  # who deviates does so by more than 0

@@ -7,6 +7,7 @@ from ..facts.messages import suggest
 from ..files import write_atomically
 from . import paper
 from .averages import EMPTY, differences, groups_of, in_points, over_runs, run_of
+from .bands_table import bands_table
 from .comparison_table import comparison_table
 from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
@@ -130,6 +131,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "table4": table_4,
     "table5": table_5,
     "comparison": comparison_table,
+    "bands": bands_table,
     "predictors": predictors_table,
 }
 

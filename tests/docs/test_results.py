@@ -34,6 +34,13 @@ def test_a_table_is_put_between_its_marks_without_its_title(tmp_path: Path) -> N
     )
 
 
+def test_a_figure_is_found_from_the_page(tmp_path: Path) -> None:
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "f.md").write_text('# Title\n\n<img srcset="f-dark.png" src="f.png">\n\n- Note.\n')
+    page = "<!-- table f/f.md -->\n<!-- /table -->"
+    assert '<img srcset="../f/f-dark.png" src="../f/f.png">' in render.with_tables(page, tmp_path)
+
+
 def test_a_search_of_a_method_without_rank_is_a_table_too() -> None:
     score = {"value": 0.5, "ci95": None}
     row = {

@@ -1,0 +1,48 @@
+"""The table of short, medium and long distances: what is learnt of each, and what moves away."""
+
+import numpy as np
+
+from ..evaluation.comparison import adjust
+from .averages import EMPTY, in_points, pooled_difference, pooled_share, without_words
+from .curves import cells_of
+from .notes import provenance
+from .results import Study
+from .table import Table, heads
+
+BANDS = {"short": 0.0, "medium": 0.4, "long": 0.7}  # from where on
+METRICS = ("knowledge_accuracy", "deviation")
+COMPARED = ("short", "long")  # with medium
+
+
+def bands_table(study: Study) -> Table:
+    """Accuracy and deviation of each arm by the distance before training, and short and long against medium."""
+    edges, names = np.array([*BANDS.values(), np.inf]), list(BANDS)
+    columns = ("setting", "arm", "runs", "share", *names, *(f"{name}, less medium" for name in COMPARED))
+    rows = []
+    for setting, arms in study.items():
+        for arm, results in arms.items():
+            head = (setting, arm, str(len(results)))
+            cells = {m: dict(zip(names, cells_of(results, m, edges), strict=True)) for m in METRICS}
+            found = {
+                (metric, name): pooled_difference(bands["medium"], bands[name])
+                for metric, bands in cells.items()
+                for name in COMPARED
+            }
+            known = {key: difference for key, difference in found.items() if difference is not None}
+            told = dict(zip(known, map(without_words, adjust(list(known.values()))), strict=True)) if known else {}
+            for metric, bands in cells.items():
+                shares = [pooled_share([sum(r) for r in band], [len(r) for r in band]) for band in bands.values()]
+                compared = (told.get((metric, name), EMPTY) for name in COMPARED)
+                rows.append((*head, *heads([metric]), *map(_counted, shares), *compared))
+    notes = (
+        "Per cent of all facts of a band, with Wilson's 95 % interval at the effective sample size, and how many "
+        "facts that is. Distances before training: short below 0.4, long from 0.7 on.",
+        "Differences from medium in points, with a t interval over runs (the bands of one run go together); p-values "
+        "are corrected for the four differences of an arm (Holm).",
+        *provenance(study),
+    )
+    return Table("What is learnt, and what moves away, by distance", columns, tuple(rows), notes)
+
+
+def _counted(share: dict[str, object]) -> str:
+    return f"{in_points(share)} of {share['n']}" if share["n"] else EMPTY
