@@ -83,13 +83,14 @@ def pooled_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
         a, b: one sequence of numbers a run, of the same runs; a run may have none on one side.
 
     Returns:
-        `None` where a side is empty, or there is one run.
+        `None` where a side is empty, or there is one run. With few facts on a side the interval is too short.
 
     Example:
         >>> print(pooled_difference([[1, 0], [0, 0]], [[1, 1], [1, 0]]).value)
         0.5
     """
-    parts, n = [], len(a)
+    taught = [k for k in range(len(a)) if len(a[k]) or len(b[k])]
+    a, b, parts, n = [a[k] for k in taught], [b[k] for k in taught], [], len(taught)
     for side in (a, b):
         sums, counts = np.array([sum(run) for run in side]), np.array([len(run) for run in side], dtype=float)
         if n < 2 or not counts.sum():

@@ -12,6 +12,7 @@ from .table import Table, heads
 BANDS = {"short": 0.0, "medium": 0.4, "long": 0.7}  # from where on
 METRICS = ("knowledge_accuracy", "deviation")
 COMPARED = ("short", "long")  # with medium
+FEWEST = 20  # facts of a band that are compared: of fewer, one answer more or less decides
 
 
 def bands_table(study: Study) -> Table:
@@ -27,6 +28,7 @@ def bands_table(study: Study) -> Table:
                 (metric, name): pooled_difference(bands["medium"], bands[name])
                 for metric, bands in cells.items()
                 for name in COMPARED
+                if min(sum(map(len, bands[band])) for band in ("medium", name)) >= FEWEST
             }
             known = {key: difference for key, difference in found.items() if difference is not None}
             told = dict(zip(known, map(without_words, adjust(list(known.values()))), strict=True)) if known else {}
@@ -38,7 +40,7 @@ def bands_table(study: Study) -> Table:
         "Per cent of all facts of a band, with Wilson's 95 % interval at the effective sample size, and how many "
         "facts that is. Distances before training: short below 0.4, long from 0.7 on.",
         "Differences from medium in points, with a t interval over runs (the bands of one run go together); p-values "
-        "are corrected for the four differences of an arm (Holm).",
+        "are corrected for the differences of an arm (Holm). Bands of fewer than 20 facts are not compared.",
         *provenance(study),
     )
     return Table("What is learnt, and what moves away, by distance", columns, tuple(rows), notes)

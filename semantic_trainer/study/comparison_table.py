@@ -1,4 +1,4 @@
-"""The table of arms that differ in their weighting, each at its own learning rate: what sticks, what is disturbed."""
+"""The table of arms that differ in anything, each with its learning rate: what sticks, what is disturbed."""
 
 from .averages import EMPTY, differences, in_points, over_runs
 from .notes import PAIRED, floors, provenance
@@ -28,4 +28,4 @@ def comparison_table(study: Study) -> Table:
         *provenance(study),
         *floors(study),
     )
-    return Table("Weightings, each at a learning rate of its own", columns, tuple(rows), notes)
+    return Table("Arms beside the first one", columns, tuple(rows), notes)

@@ -70,6 +70,16 @@ def test_every_band_of_every_arm_has_its_share() -> None:
     assert accuracy["long, less medium"].startswith("-")
 
 
+def test_a_band_of_few_facts_is_not_compared() -> None:
+    runs = [a_result(run, np.array([0.5]), np.array([run % 3 == 0])) for run in range(60)]
+    runs += [a_result(100 + run, np.array([0.9]), np.array([False])) for run in range(19)]
+    columns = bands_table({"zsre": {"plain": runs}}).rows[0]
+    assert columns[6].startswith("0.0 [")
+    assert columns[8] == EMPTY
+    runs.append(a_result(200, np.array([0.9]), np.array([False])))
+    assert bands_table({"zsre": {"plain": runs}}).rows[0][8].startswith("-33.3 [")
+
+
 def test_a_band_without_facts_is_empty() -> None:
     runs = [a_result(run, np.array([0.5, 0.6]), np.array([run % 2, 1])) for run in range(3)]
     for row in bands_table({"zsre": {"plain": runs}}).rows:
