@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -48,6 +49,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stored answers of one test are not another's."""
     monkeypatch.setenv("SEMANTIC_TRAINER_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """A command of one test, or a second process played by it, does not silence the next one's warnings."""
+    ours = logging.getLogger("semantic_trainer")
+    before = ours.level
+    yield
+    ours.setLevel(before)
 
 
 @pytest.fixture(autouse=True)
