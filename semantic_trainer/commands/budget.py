@@ -23,7 +23,7 @@ from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments
 from ..tuners.methods import LOW_RANK
 from .checks import check_budget, check_steps
-from .defaults import EPOCHS
+from .defaults import EPOCHS, compared
 from .options import parse
 from .run import RunArguments
 from .terminal import console as terminal
@@ -76,9 +76,9 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
 
     Args:
         args: facts, model, method, what is tried and on how many facts a run.
-        training_args: `num_train_epochs` is the budget where `args.seconds` is `None`; `weighting` is compared with
-            plain training, each at its own best setting, and `none` leaves that out. `output_dir` keeps every run; a
-            search that was interrupted goes on there.
+        training_args: `num_train_epochs` is the budget where `args.seconds` is `None`; `weighting` (`None` is
+            `paper`) is compared with plain training, each at its own best setting, and `none` leaves that out.
+            `output_dir` keeps every run; a search that was interrupted goes on there.
 
     Returns:
         What was found, and the study's setting without arms of it.
@@ -94,6 +94,7 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     folder = Path(training_args.output_dir)
     check_writable(folder, "`output_dir`", "Choose another folder.")
     check_executor(args.executor)
+    training_args = compared(training_args)
     weighting = None if training_args.weighting == "none" or training_args.gamma == 0.0 else training_args.weighting
     setting = create_setting(args, training_args)
     rates = args.learning_rates or LEARNING_RATES[args.method]
@@ -188,8 +189,8 @@ def recommended(setting: Setting, best: Candidate) -> str:
     }
     defaults = decisive_options(SemanticTrainingArguments(output_dir=""))
     training = {n: v for n, v in decisive_options(setting.training).items() if v != defaults.get(n)}
-    for name in ("weighting", "gamma"):  # `run` always compares
-        if training.get(name) in ("none", 0.0):
+    for name in ("weighting", "gamma"):  # `run` always compares, with the paper's where none is named
+        if training.get(name) in ("none", "paper", 0.0):
             del training[name]
     options = given | training | best.options | {"output_dir": "runs/recommended"}
     head = "# The setting that made the most facts stick; semantic-trainer run --config recommended.yaml\n"

@@ -59,7 +59,7 @@ def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments
     for name in ("resume", "overwrite", "known_labels"):
         if getattr(args, name):
             raise ValueError(f"`{name}` has no effect on `study`, which goes on with what is there. Leave it out.")
-    if training_args.weighting != "paper":
+    if training_args.weighting is not None:
         raise ValueError("`weighting` is an arm's: name it in `arms`, as in: --arms plain paper")
     _check_numbers(training_args)
     for name, (value, _) in WITHOUT_EFFECT.items():

@@ -28,6 +28,7 @@ from ..report.publishing import facts_files
 from ..report.summary import describe_distances, distance_warnings
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_arms
+from .defaults import compared
 from .options import parse
 from .outlook import describe_outlook, read_search
 from .output import DISTANCES_FILE
@@ -128,6 +129,7 @@ def measured(
     """The same, with who answered (a model or a server), its tokenizer, and how it was asked."""
     if args.threads:
         torch.set_num_threads(args.threads)
+    training_args = compared(training_args)
     check_arms(training_args)
     check_writable(Path(training_args.output_dir), "`output_dir`", "Choose another folder.")
     facts, _ = read_fact_sets(args)

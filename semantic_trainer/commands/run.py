@@ -36,7 +36,7 @@ from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments, adapter_config, check_pruning, check_tuning
 from .arms import base_again, read_history, train_arm
 from .checks import check_arms, check_steps
-from .defaults import run_defaults
+from .defaults import compared, run_defaults
 from .options import parse
 from .output import OutputFolder, print_results, write_outputs
 
@@ -85,7 +85,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
 
     Args:
         args: facts, model, adapter, resume or overwrite.
-        training_args: as for the trainer; `gamma` and `weighting` are the weighted arm's.
+        training_args: as for the trainer; `gamma` and `weighting` (`None` is `paper`) are the weighted arm's.
 
     Returns:
         The summary, which `output_dir` then holds beside adapters, per-fact table, figures, page and card.
@@ -96,6 +96,7 @@ def run(args: RunArguments, training_args: SemanticTrainingArguments) -> RunSumm
     if args.threads:
         torch.set_num_threads(args.threads)
     started = time.perf_counter()
+    training_args = compared(training_args)
     check_arms(training_args)
     check_tuning(args)
     facts, check = read_fact_sets(args)
@@ -208,7 +209,7 @@ def with_known_labels(
 
 def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:
     """The facts with the weights of the weighted arm; of self-paced ones, which change with each step, the last: 1."""
-    gamma, weighting = 1.0 if args.gamma is None else args.gamma, args.weighting
+    gamma, weighting = 1.0 if args.gamma is None else args.gamma, args.resolved_weighting
     weighting = "none" if weighting == "self_paced" else weighting
     return add_weights(facts, gamma, weighting, args.known_lambda, args.clip_distance, args.seed)
 

@@ -15,7 +15,7 @@ def default_options() -> dict[str, object]:
 
     ours = vars(FactsArguments()) | vars(ModelArguments())
     theirs = SemanticTrainingArguments(output_dir="").to_dict()
-    return theirs | ours | {"gamma": 1.0, "known_labels": False, "threads": None}
+    return theirs | ours | {"weighting": "paper", "gamma": 1.0, "known_labels": False, "threads": None}
 
 
 def changed_options(config: Mapping[str, object]) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class Preparation:
         weighted: whether the training loss is ours; decided by `train`.
         statistics: weighting statistics for the logs; filled by `train`.
         shares_prefixes: whether the training batches are shared-prefix rows; decided by `train`.
-        answers, stock: for messages, the column of a fact's answer and the trainer whose loss it is without weights.
+        answers: for messages, the column of a fact's answer.
     """
 
     model: object
@@ -53,7 +54,6 @@ class Preparation:
     statistics: dict[str, float] | None = None
     shares_prefixes: bool = False
     answers: str = "target"
-    stock: str = "transformers.Trainer"
 
     def train(self, dataset: object) -> object:
         """The training set with `input_ids`, `labels` and, where the loss is weighted, `weight`."""
@@ -99,14 +99,18 @@ class Preparation:
         if self.args.weighting == "column":
             self.weighted = True  # the collator carries the weights of any dataset
             return dataset
-        names = getattr(dataset, "column_names", None) or ()
-        asked = self.args.gamma or self.args.weighting not in ("paper", "none")
-        if asked or "distance" in names or {"prompt", self.answers} <= set(names):
+        names = set(getattr(dataset, "column_names", None) or ())
+        if self.args.reads_distances or self.args.weighting == "self_paced":
             raise ValueError(
                 f"`train_dataset` is a {type(dataset).__name__}, whose columns cannot be measured beforehand. "
                 'Pass a datasets.Dataset, or give every row a `weight` and set weighting="column".'
             )
-        self.without_distance(names or type(dataset).__name__)
+        if {"prompt", "target"} <= names and "input_ids" not in names:
+            raise ValueError(
+                f"`train_dataset` is a {type(dataset).__name__}, whose facts cannot be tokenised beforehand. Pass a "
+                "datasets.Dataset, or tokenise them."
+            )
+        self._warn_of_unread(names)
         return dataset
 
     def eval(self, dataset: object) -> object:
@@ -141,31 +145,32 @@ class Preparation:
 
     def weigh(self, dataset: Dataset, facts: bool) -> Dataset:
         """The training set with `weight`, where its loss is weighted; `facts` can be asked and measured for it."""
-        dataset = self.own_answers(dataset)
-        args, names = self.args, dataset.column_names
-        if "weight" in names and args.weighting != "column":
-            logger.info("the column `weight` is ignored: `distance` and gamma decide (weighting=%r)", args.weighting)
-        if args.weighting == "column":
+        args, weighting = self.args, self.args.resolved_weighting
+        dataset = self.own_answers(dataset) if args.reads_distances else dataset
+        names = dataset.column_names
+        self._warn_of_unread(names)
+        if weighting == "column":
             if "weight" not in names:
                 raise ValueError(
                     f'`weighting="column"` reads the column `weight`, but `train_dataset` has {names}. Add it, or '
                     "choose another weighting."
                 )
             check_numbers(dataset["weight"][:], "weight")
-        elif args.weighting == "self_paced":
+        elif weighting == "self_paced":
             self.weighted = True
             return replace_columns(dataset, {"weight": np.ones(len(dataset))})  # the trainer's own follow the losses
-        elif args.gamma == 0.0 and args.weighting != "none":
-            return dataset
-        elif args.weighting == "none":
+        elif weighting == "none":
+            if args.weighting is None and not (facts or args.learning_history):
+                return dataset  # no facts, and nothing asked of them: the parent's own path
             dataset = replace_columns(dataset, {"weight": np.ones(len(dataset))})
+        elif not args.reads_distances:
+            return dataset
         elif "distance" in names or facts:
             dataset = dataset if "distance" in names else self._measure(dataset)
             gamma = 1.0 if args.gamma is None else args.gamma
-            dataset = add_weights(dataset, gamma, args.weighting, args.known_lambda, args.clip_distance, args.seed)
+            dataset = add_weights(dataset, gamma, weighting, args.known_lambda, args.clip_distance, args.seed)
         else:
-            self.without_distance(names)
-            return dataset
+            raise self.no_distance(names)
         self.weighted = True
         self.statistics = weight_statistics(dataset)
         return dataset
@@ -192,22 +197,28 @@ class Preparation:
         )
         return without_answers(dataset)
 
-    def without_distance(self, found: object, why: str = "has no column `distance`") -> None:
-        """No distances to weigh by: an error where weighting was asked for, else one warning and the stock loss."""
+    def no_distance(self, found: object, why: str = "has no column `distance`") -> ValueError:
+        """The error of a weighting that has no distances to read."""
         args = self.args
-        if args.gamma or args.weighting not in ("paper", "none"):
-            asked = f"gamma={args.gamma}" if args.gamma else f"weighting={args.weighting!r}"
-            raise ValueError(
-                f"`{asked}` needs distances, but `train_dataset` {why}; it has {found}. Add the column `distance` "
-                f"with add_old_answers and add_distances, or pass a dataset with `prompt` and `{self.answers}`."
-            )
-        if args.gamma is None and args.weighting == "paper":
-            logger.warning(
-                "`train_dataset` %s: every weight is 1 and the loss is %s's. "
-                "Add `distance` with add_old_answers and add_distances to weigh facts by it.",
-                why,
-                self.stock,
-            )
+        asked = f"gamma={args.gamma}" if args.gamma else f"weighting={args.weighting!r}"
+        return ValueError(
+            f"`{asked}` needs distances, but `train_dataset` {why}; it has {found}. Add the column `distance` with "
+            f"add_old_answers and add_distances, or pass a dataset with `prompt` and `{self.answers}`."
+        )
+
+    def _warn_of_unread(self, names: Collection[str]) -> None:
+        """Say which columns decide nothing, where somebody may think that they do."""
+        args = self.args
+        if args.weighting is None and args.gamma is None:
+            unread = [name for name in ("distance", "weight") if name in names]
+            if unread:
+                logger.warning(
+                    "`train_dataset` has %s, but every weight is 1. To weigh facts, say weighting=%r.",
+                    " and ".join(f"`{name}`" for name in unread),
+                    "paper" if "distance" in unread else "column",
+                )
+        elif "weight" in names and args.weighting != "column":
+            logger.info("the column `weight` is not read (weighting=%r)", args.resolved_weighting)
 
     def _measure(self, facts: Dataset) -> Dataset:
         """Old answers and distances, read from `output_dir` where this run has prepared them before."""

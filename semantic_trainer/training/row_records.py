@@ -35,13 +35,16 @@ class RowRecords:
         """
         args, rows = self.args, self.train_dataset
         asked = [n for n, on in (("learning_history", args.learning_history), ("self_paced", self._is_paced())) if on]
-        if not (self.weighted and asked):
+        if not asked or rows is None:
             return
         if not isinstance(rows, Dataset):
             raise ValueError(
                 f"`{asked[0]}` tells rows apart by their numbers, but `train_dataset` is a {type(rows).__name__}. "
                 "Pass a datasets.Dataset, or leave it out."
             )
+        if not self.weighted:
+            logger.warning("with gamma=0 the loss is the parent's, which keeps no `%s`. Leave gamma out.", asked[0])
+            return
         self.train_dataset = replace_columns(rows, {EXAMPLE: np.arange(len(rows))})
         if self._is_paced():
             if args.gamma is not None:

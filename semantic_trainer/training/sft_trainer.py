@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from inspect import signature
 
 import torch
@@ -13,6 +13,7 @@ from trl import SFTTrainer
 from trl import __version__ as trl_version
 
 from ..facts.messages import meant
+from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns, require_dataset
 from .checks import check_processes, check_trainable
 from .data_collator import EXAMPLE, WEIGHT, WeightedCollator
@@ -29,15 +30,16 @@ MORE = list(signature(SFTTrainer).parameters)[7:]  # arguments behind compute_lo
 
 
 class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, PublishedSafely, SFTTrainer):
-    """[`~trl.SFTTrainer`] whose training loss weighs each example by its target semantic distance.
+    """[`~trl.SFTTrainer`] whose training loss can weigh each example by its target semantic distance.
 
-    It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (trained tokens of the step)` with
-    `w = 1 + gamma * lambda(distance)` (Eqs. 5-6); in measuring the distances before step 1, where the rows have
-    `prompt` and `completion`; in filling up rows that do not divide over processes with rows that count no token,
-    where the parent repeats some; and in a few more logged values. Datasets are tokenised, truncated and shuffled by
-    the parent, and its metrics (`entropy`, `mean_token_accuracy`, `num_tokens`) are its own. Evaluation loss is
-    unweighted, and with `gamma=0` or without distances the loss is the parent's, bit for bit. AdaLoRA adapters are
-    pruned on their schedule, and each step has their penalty once, which the parent leaves out.
+    Where `weighting` or `gamma` says so, it differs from its parent in the training loss,
+    `sum_i w_i sum_t nll_it / (trained tokens of the step)` with `w = 1 + gamma * lambda(distance)` (Eqs. 5-6); in
+    measuring the distances before step 1, where the rows have `prompt` and `completion`; in filling up rows that do
+    not divide over processes with rows that count no token, where the parent repeats some; and in a few more logged
+    values. Datasets are tokenised, truncated and shuffled by the parent, and its metrics (`entropy`,
+    `mean_token_accuracy`, `num_tokens`) are its own. Evaluation loss is unweighted, and with `gamma=0` or neither of
+    them the loss is the parent's, bit for bit. AdaLoRA adapters are pruned on their schedule, and each step has their
+    penalty once, which the parent leaves out.
 
     The base answers each prompt in the tokens that TRL trains behind: see `prompt_format`.
 
@@ -45,12 +47,11 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
         model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `SFTTrainer`. `args` may
             be a plain `SFTConfig`. `train_dataset` is anything that `SFTTrainer` takes, with a column `distance`; or
             `prompt` and `completion`, as texts or as turns of a chat, which are answered and measured here (the
-            measured columns are kept in `output_dir` and read again on resume). Other rows without `distance` get the
-            weight 1, with one warning.
+            measured columns are kept in `output_dir` and read again on resume).
         compute_loss_func: refused.
 
     Attributes:
-        prompt_format: of prompts measured here, for `evaluate_facts`; otherwise `None`.
+        prompt_format: of rows with `prompt` and `completion`, for `evaluate_facts`; otherwise `None`.
 
     Raises:
         TypeError: `SemanticTrainingArguments`, a `DatasetDict`, or what `SFTTrainer` does not take.
@@ -93,9 +94,10 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
         if train_dataset is not None:
             check_trainable(model, to_be_wrapped)
             check_processes(train_dataset, args.world_size)
-        preparation = Preparation(None, args, None, answers="completion", stock="trl.SFTTrainer")
+        preparation = Preparation(None, args, None, answers="completion")
         formatted = passed.get("formatting_func") is not None
-        measured = train_dataset is not None and not formatted and _to_be_measured(train_dataset, args)
+        self._can_be_asked = not formatted and _can_be_asked(train_dataset, args)
+        measured = self._can_be_asked and args.reads_distances and "distance" not in train_dataset.column_names
         if train_dataset is not None and not measured:
             train_dataset = _weigh(train_dataset, preparation)
         self.weighted = preparation.weighted
@@ -111,7 +113,6 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
         preparation.model, preparation.processing_class = self.model, self.processing_class
         if measured:
             self.train_dataset = self._measure(self.train_dataset, preparation)
-        self.prompt_format = preparation.prompt_format
         self.weighted, self.weight_statistics = preparation.weighted, preparation.statistics
         if self.weighted:
             logger.info("weights: %s", {k: round(v, 4) for k, v in (self.weight_statistics or {}).items()})
@@ -126,17 +127,31 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
         """(n,) losses of a batch's trained tokens, in nats, and (n,) which example each is of."""
         return losses_of(model(**inputs, use_cache=False, fused_lm_head=True))
 
-    def _measure(self, rows: Dataset, preparation: Preparation) -> Dataset:
-        """The tokenised rows with old answers, distances and weights: the base is asked in the tokens of the rows."""
+    @cached_property
+    def prompt_format(self) -> PromptFormat | None:
+        """Of training rows with `prompt` and `completion`: how they are asked in the tokens that TRL trains behind."""
+        if not self._can_be_asked:
+            return None
+        try:
+            return self._rendered(self.train_dataset)[1]
+        except NotOneAnswer as error:
+            logger.warning("`train_dataset` cannot be asked as it is trained: %s", error)
+            return None
+
+    def _rendered(self, rows: Dataset) -> tuple[Dataset, PromptFormat]:
+        """As `rendered_facts`, of rows that TRL has tokenised."""
         cut_off = None
         if self.args.max_length is not None and self.args.truncation_mode == "keep_end":
             cut_off = [len(ids) >= self.args.max_length for ids in rows["input_ids"]]
+        return rendered_facts(rows, self.processing_class, self.chat_template, cut_off)
+
+    def _measure(self, rows: Dataset, preparation: Preparation) -> Dataset:
+        """The tokenised rows with old answers, distances and weights: the base is asked in the tokens of the rows."""
         try:
-            facts, form = rendered_facts(rows, self.processing_class, self.chat_template, cut_off)
+            facts, self.prompt_format = self._rendered(rows)
         except NotOneAnswer as error:
-            preparation.without_distance(rows.column_names, f"cannot be measured: {error}")
-            return rows
-        preparation.prompt_format = form
+            raise preparation.no_distance(rows.column_names, f"cannot be measured: {error}") from error
+        preparation.prompt_format = self.prompt_format
         facts = preparation.weigh(facts, facts=True)
         new = [name for name in (*PREPARED_COLUMNS, WEIGHT) if name in facts.column_names]
         return replace_columns(rows, {name: facts[name][:] for name in new})
@@ -218,12 +233,12 @@ def _name(model: object) -> str:
     return name.rstrip("/").split("/")[-1]
 
 
-def _to_be_measured(dataset: object, args: SemanticSFTConfig) -> bool:
-    """Whether the distances of these rows are wanted, missing, and can be measured once TRL has tokenised them."""
-    if not isinstance(dataset, Dataset) or args.weighting in ("column", "none", "self_paced") or args.gamma == 0.0:
+def _can_be_asked(dataset: object, args: SemanticSFTConfig) -> bool:
+    """Whether these rows are prompts and completions that TRL will tokenise, so that the base can be asked alike."""
+    if not isinstance(dataset, Dataset):
         return False
     names = set(dataset.column_names)
-    asked = {"prompt", "completion"} <= names and not {"distance", "input_ids", "image", "images"} & names
+    asked = {"prompt", "completion"} <= names and not {"input_ids", "image", "images"} & names
     return asked and not (args.dataset_kwargs or {}).get("skip_prepare_dataset")
 
 

@@ -35,22 +35,23 @@ logger = logging.getLogger(__name__)
 
 
 class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedSafely, Trainer):
-    """[`~transformers.Trainer`] whose training loss weighs each example by its target semantic distance.
+    """[`~transformers.Trainer`] for facts, whose training loss can weigh each by its target semantic distance.
 
-    It differs from its parent in the training loss, `sum_i w_i sum_t nll_it / (target tokens of the step)` with
-    `w = 1 + gamma * lambda(distance)` (Eqs. 5-6), computed from logits at answer positions only; in preparing datasets
-    of facts before step 1; in filling up rows that do not divide over processes with rows that count no token, where
-    the parent repeats some; and in two more logged values. Evaluation loss is always unweighted, and with `gamma=0`
-    the loss is the parent's, bit for bit (AdaLoRA: but for its penalty, which the parent counts for each micro-batch).
+    It differs from its parent in the training loss of facts, `sum_i w_i sum_t nll_it / (target tokens of the step)`,
+    computed from logits at answer positions only, with `w = 1`, or `w = 1 + gamma * lambda(distance)` (Eqs. 5-6) where
+    `weighting` or `gamma` says so; in preparing datasets of facts before step 1; in filling up rows that do not divide
+    over processes with rows that count no token, where the parent repeats some; and in two more logged values.
+    Evaluation loss is always unweighted, and with `gamma=0` the loss is the parent's, bit for bit (AdaLoRA: but for
+    its penalty, which the parent counts for each micro-batch).
 
     Under `torchrun` or `accelerate launch` processes share the answering too, and one step's gradient is that of one
     process with the same rows. DDP looks for unused parameters of a `PeftModel` only where it may have some (experts).
 
     Args:
         model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `Trainer`. `args` may be
-            plain `TrainingArguments`. `train_dataset` has `input_ids, labels, distance`, or `prompt, target, distance`
-            (tokenised here), or `prompt, target` (answered, measured and tokenised here; the measured columns are kept
-            in `output_dir` and read again on resume). Without distances every weight is 1, with a warning.
+            plain `TrainingArguments`. `train_dataset` has `prompt, target` (tokenised here, and for weights answered
+            and measured; the measured columns are kept in `output_dir` and read again on resume), `prompt, target,
+            distance`, `input_ids, labels, distance`, or, without weights, whatever `Trainer` takes, on its own path.
         prompt_format: how facts are asked; `None` takes it from `args`.
 
     Raises:

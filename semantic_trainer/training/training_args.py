@@ -26,15 +26,16 @@ class WeightingArguments:
     gamma: float | None = field(
         default=None,
         metadata={
-            "help": "Weight of the semantic term, at least 0. None means 1.0; 0 is transformers.Trainer exactly."
+            "help": "Weight of the semantic term, at least 0; where it is given, facts are weighed. None means 1.0 "
+            "where `weighting` asks for weights; 0 is transformers.Trainer exactly."
         },
     )
-    weighting: str = field(
-        default="paper",
+    weighting: str | None = field(
+        default=None,
         metadata={
             "help": "How a distance becomes a weight: paper, none (all ones), a control (constant, shuffled, "
             "inverse), self_paced (by each fact's own loss, with pacing_temperature and pacing_annealing), or column "
-            "(read the dataset's own column `weight`)."
+            "(read the dataset's own column `weight`). None is paper where gamma is given, else none."
         },
     )
     pacing_temperature: float = field(
@@ -68,7 +69,8 @@ class WeightingArguments:
         super().__post_init__()
         if self.gamma is not None:
             self.gamma = check_gamma(self.gamma)
-        check_choice("weighting", self.weighting, WEIGHTINGS)
+        if self.weighting is not None:
+            check_choice("weighting", self.weighting, WEIGHTINGS)
         check_choice("pacing_annealing", self.pacing_annealing, ANNEALINGS)
         if self.weighting == "column" and self.gamma is not None:
             raise ValueError('`gamma` has no effect with weighting="column": the weights are given. Leave gamma out.')
@@ -83,6 +85,16 @@ class WeightingArguments:
             raise ValueError("`label_smoothing_factor` would be lost in the weighted loss. Set it to 0.")
         if self.use_liger_kernel:
             raise ValueError("`use_liger_kernel` returns one reduced loss, which cannot be weighted. Set it to False.")
+
+    @property
+    def resolved_weighting(self) -> str:
+        """`weighting`; where it is `None`, `paper` with a gamma and `none` without."""
+        return self.weighting or ("none" if self.gamma is None else "paper")
+
+    @property
+    def reads_distances(self) -> bool:
+        """Whether weights are made of distances: a weighting that needs them, and a gamma that is not 0."""
+        return self.gamma != 0.0 and self.resolved_weighting not in ("none", "self_paced", "column")
 
     @classmethod
     def from_training_arguments(cls, args: TrainingArguments | None) -> "WeightingArguments":

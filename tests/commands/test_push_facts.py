@@ -253,7 +253,9 @@ def test_a_trainer_measures_anew_what_is_anothers(
     tuned = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear"))
 
     def prepared(tokens: int, name: str) -> Dataset:
-        args = SemanticTrainingArguments(str(tmp_path / name), max_new_tokens=tokens, use_cpu=True, report_to="none")
+        args = SemanticTrainingArguments(
+            str(tmp_path / name), gamma=1.0, max_new_tokens=tokens, use_cpu=True, report_to="none"
+        )
         return SemanticWeightedTrainer(tuned, args, train_dataset=facts, processing_class=tokenizer).train_dataset
 
     with caplog.at_level(logging.WARNING):

@@ -49,7 +49,9 @@ def script(facts: str, model: str, out: str) -> int:
     set_seed(3)
     tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(model), LoraConfig(r=2, task_type="CAUSAL_LM"))
     fixed = {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "save_strategy": "no", "max_new_tokens": 9}
-    args = SemanticTrainingArguments(out, num_train_epochs=1, answer_batch_size=3, prompt_format="cloze", **fixed)
+    args = SemanticTrainingArguments(
+        out, gamma=1.0, num_train_epochs=1, answer_batch_size=3, prompt_format="cloze", **fixed
+    )
     trainer = SemanticWeightedTrainer(
         tuned, args, train_dataset=load_facts(facts), processing_class=AutoTokenizer.from_pretrained(model)
     )

@@ -99,6 +99,7 @@ def arguments(out: Path, world_size: int, kind: type = SemanticTrainingArguments
         "report_to": "none",
         "max_new_tokens": 8,
         "answer_batch_size": 3,
+        "weighting": "paper",
     }
     if kind is SemanticSFTConfig:
         fixed |= {"bf16": False}  # TRL's default

@@ -58,6 +58,7 @@ def arguments(tmp_path: Path) -> Callable[..., SemanticTrainingArguments]:
             "use_cpu": True,
             "disable_tqdm": True,
             "report_to": "none",
+            "weighting": "paper",
         }
         return SemanticTrainingArguments(**{**defaults, **options})
 

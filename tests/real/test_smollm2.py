@@ -120,6 +120,7 @@ def test_a_quantized_smollm2_learns_on_its_own_embeddings(bits: str, tmp_path: P
     facts = load_facts("builtin:counterfactual[8]")
     args = SemanticTrainingArguments(
         str(tmp_path),
+        gamma=1.0,
         max_steps=12,
         per_device_train_batch_size=8,
         learning_rate=2e-3,
@@ -154,6 +155,7 @@ def test_trls_trainer_teaches_smollm2(tmp_path: Path) -> None:
     )
     args = SemanticSFTConfig(
         str(tmp_path),
+        gamma=1.0,
         bf16=False,
         max_steps=20,
         per_device_train_batch_size=8,

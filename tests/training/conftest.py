@@ -29,7 +29,7 @@ def options(tmp_path: Path) -> dict[str, object]:
 @pytest.fixture
 def arguments(options: dict[str, object]) -> Callable[..., SemanticTrainingArguments]:
     def make(**more: object) -> SemanticTrainingArguments:
-        return SemanticTrainingArguments(**{"max_new_tokens": 12, **options, **more})
+        return SemanticTrainingArguments(**{"max_new_tokens": 12, "weighting": "paper", **options, **more})
 
     return make
 

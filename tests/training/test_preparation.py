@@ -1,5 +1,6 @@
 """What the trainer does to a dataset before step 1, shape by shape."""
 
+import copy
 import json
 import logging
 from collections.abc import Callable
@@ -9,9 +10,18 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
+from transformers import LlamaConfig, LlamaForSequenceClassification, Trainer, TrainingArguments, set_seed
 
-from semantic_trainer import EmbeddingTable, add_distances, add_old_answers, load_facts, semantic_weight
+from semantic_trainer import (
+    EmbeddingTable,
+    SemanticTrainingArguments,
+    add_distances,
+    add_old_answers,
+    load_facts,
+    semantic_weight,
+)
 from semantic_trainer.answers.decoder import Decoder
+from semantic_trainer.training.data_collator import FactCollator
 from semantic_trainer.training.preparation import PREPARED_FILE
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
 
@@ -139,15 +149,77 @@ def test_a_control_without_distance_is_an_error(
         Weighted(untouched, arguments(weighting="shuffled"), train_dataset=tokens.remove_columns("distance"))
 
 
-def test_no_distance_means_weights_of_one_and_one_warning(
-    model: torch.nn.Module, tokens: Dataset, arguments: Callable, caplog: pytest.LogCaptureFixture
+def test_the_papers_weighting_by_name_needs_them_too(
+    untouched: torch.nn.Module, tokens: Dataset, arguments: Callable
 ) -> None:
-    with caplog.at_level(logging.WARNING, "semantic_trainer"):
-        trainer = Weighted(model, arguments(), train_dataset=tokens.remove_columns("distance"))
+    with pytest.raises(ValueError, match="`weighting='paper'` needs distances"):
+        Weighted(untouched, arguments(weighting="paper"), train_dataset=tokens.remove_columns("distance"))
+
+
+@pytest.mark.parametrize("extra", [{}, {"distance": [0.5] * 5}, {"weight": [9.0] * 5}], ids=str)
+def test_where_no_weighting_is_named_rows_are_the_parents_and_what_is_not_read_is_said(
+    extra: dict, model: torch.nn.Module, tokens: Dataset, options: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tokens.remove_columns("distance")
+    for name, column in extra.items():
+        data = data.add_column(name, column)
+    losses = []
+    for kind in (Trainer, Weighted):
+        trainer = kind(
+            copy.deepcopy(model), TrainingArguments(**options), train_dataset=data, data_collator=FactCollator(0)
+        )
         trainer.train()
-    (record,) = [r for r in caplog.records if r.name.startswith("semantic_trainer")]
-    assert "distance" in record.getMessage()
+        losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert losses[0] == losses[1]
     assert not trainer.weighted
+    said = [r.getMessage() for r in caplog.records if r.name.startswith("semantic_trainer")]
+    assert len(said) == len(extra)
+    for name, message in zip(extra, said, strict=True):
+        assert f"has `{name}`, but every weight is 1" in message
+        assert ("weighting='paper'" if name == "distance" else "weighting='column'") in message
+
+
+def test_where_no_weighting_is_named_facts_weigh_1_and_the_base_is_not_asked(
+    untouched: torch.nn.Module, facts: Dataset, tokenizer: object, options: dict
+) -> None:
+    args = TrainingArguments(**options)
+    trainer = Weighted(untouched, args, train_dataset=facts, processing_class=tokenizer)
+    assert trainer.weighted
+    assert trainer.train_dataset["weight"][:] == [1.0] * len(facts)
+    assert "distance" not in trainer.train_dataset.column_names
+
+
+def test_a_gamma_alone_is_the_papers_and_so_is_a_weighting_alone(
+    model: torch.nn.Module, tokens: Dataset, options: dict
+) -> None:
+    for more in ({"gamma": 1.0}, {"weighting": "paper"}, {"gamma": 1.0, "weighting": "paper"}):
+        trainer = Weighted(model, SemanticTrainingArguments(**options, **more), train_dataset=tokens)
+        assert trainer.train_dataset["weight"][:] == pytest.approx(list(semantic_weight(tokens["distance"][:])))
+
+
+def test_other_tasks_and_modules_train_as_under_the_parent(options: dict) -> None:
+    rows = Dataset.from_list([{"input_ids": [1, 2, 3 + i % 2], "labels": i % 2} for i in range(8)])
+    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=16, pad_token_id=0, **sizes)
+    for build in (lambda: LlamaForSequenceClassification(config), OneNumber):
+        losses = []
+        for kind in (Trainer, Weighted):
+            set_seed(0)
+            trainer = kind(build(), TrainingArguments(**options), train_dataset=rows)
+            trainer.train()
+            losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+        assert losses[0] == losses[1]
+
+
+class OneNumber(torch.nn.Module):
+    """Neither a causal language model nor one of transformers' at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, input_ids: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": ((self.weight * input_ids.float().mean(1) - labels) ** 2).mean()}
 
 
 def test_weighting_column_reads_the_column(untouched: torch.nn.Module, tokens: Dataset, arguments: Callable) -> None:
@@ -178,7 +250,7 @@ def test_a_weight_column_is_ignored_with_a_log_line(
         trainer = Weighted(model, arguments(**options), train_dataset=data)
     if trainer.weighted:
         assert max(trainer.train_dataset["weight"]) <= 2.0
-    assert len([r for r in caplog.records if "`weight` is ignored" in r.getMessage()]) == 1
+    assert len([r for r in caplog.records if "`weight` is not read" in r.getMessage()]) == 1
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -0.1, None], ids=str)

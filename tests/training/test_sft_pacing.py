@@ -66,4 +66,4 @@ def test_resumed_equals_unbroken(make: Callable) -> None:
 def test_nothing_is_measured_for_it(make: Callable) -> None:
     trainer = make(False)
     assert "distance" not in trainer.train_dataset.column_names
-    assert trainer.prompt_format is None
+    assert trainer.prompt_format.kind == "cloze"  # it can still be asked

@@ -1,6 +1,6 @@
 """SemanticWeightedSFTTrainer: what it takes, measures, keeps of TRL's, and refuses."""
 
-import logging
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +28,7 @@ METRICS = {"entropy", "mean_token_accuracy", "num_tokens"}
 @pytest.fixture
 def config(options: dict[str, object]) -> Callable[..., SemanticSFTConfig]:
     def make(kind: type = SemanticSFTConfig, **more: object) -> SFTConfig:
-        ours = {"max_new_tokens": 12} if kind is SemanticSFTConfig else {}
+        ours = {"max_new_tokens": 12, "weighting": "paper"} if kind is SemanticSFTConfig else {}
         return kind(**{**options, "bf16": False, "gradient_checkpointing": False, **ours, **more})
 
     return make
@@ -164,9 +164,10 @@ def test_a_tokenizer_that_merges_is_named(
     rows = Dataset.from_list([{"prompt": "Name a city: P", "completion": "aris"}])
     with pytest.raises(ValueError, match="cannot be measured: row 0 is tokenised otherwise with its completion"):
         SemanticWeightedSFTTrainer(model, config(gamma=1.0), train_dataset=rows, processing_class=tokenizer)
-    trainer = SemanticWeightedSFTTrainer(model, config(), train_dataset=rows, processing_class=tokenizer)
+    trainer = SemanticWeightedSFTTrainer(model, config(SFTConfig), train_dataset=rows, processing_class=tokenizer)
     assert not trainer.weighted
-    assert "every weight is 1 and the loss is trl.SFTTrainer's" in caplog.text
+    assert trainer.prompt_format is None
+    assert "`train_dataset` cannot be asked as it is trained: row 0 is tokenised otherwise" in caplog.text
 
 
 def test_several_turns_are_not_one_answer(model: torch.nn.Module, tokenizer: object, config: Callable) -> None:
@@ -176,19 +177,29 @@ def test_several_turns_are_not_one_answer(model: torch.nn.Module, tokenizer: obj
         SemanticWeightedSFTTrainer(model, config(gamma=1.0), train_dataset=rows, processing_class=tokenizer)
 
 
-def test_messages_without_distance_warn_once_and_are_trl(
-    model: torch.nn.Module,
-    tokenizer: object,
-    turns: Dataset,
-    config: Callable,
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("shape", ["messages", "prompt and completion", "stream"])
+def test_where_no_weighting_is_named_rows_are_trls(
+    shape: str, model: torch.nn.Module, tokenizer: object, turns: Dataset, config: Callable
+) -> None:
+    rows = turns
+    if shape == "messages":
+        rows = Dataset.from_list([{"messages": row["prompt"] + row["completion"]} for row in turns])
+    rows = rows.to_iterable_dataset() if shape == "stream" else rows
+    losses = []
+    for kind in (SFTTrainer, SemanticWeightedSFTTrainer):
+        trainer = kind(copy.deepcopy(model), config(SFTConfig), train_dataset=rows, processing_class=tokenizer)
+        trainer.train()
+        losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert losses[0] == losses[1]
+    assert not trainer.weighted
+    form = trainer.prompt_format
+    assert (form and form.kind) == ("chat" if shape == "prompt and completion" else None)
+
+
+def test_messages_cannot_be_measured(
+    model: torch.nn.Module, tokenizer: object, turns: Dataset, config: Callable
 ) -> None:
     rows = Dataset.from_list([{"messages": row["prompt"] + row["completion"]} for row in turns])
-    trainer = SemanticWeightedSFTTrainer(model, config(SFTConfig), train_dataset=rows, processing_class=tokenizer)
-    warnings = [r for r in caplog.records if r.levelno >= logging.WARNING and "semantic_trainer" in r.name]
-    assert len(warnings) == 1
-    assert "no column `distance`" in warnings[0].getMessage()
-    assert not trainer.weighted
     with pytest.raises(ValueError, match="`gamma=1.0` needs distances.*`prompt` and `completion`"):
         SemanticWeightedSFTTrainer(model, config(gamma=1.0), train_dataset=rows, processing_class=tokenizer)
 

@@ -40,7 +40,8 @@ def test_defaults_of_the_parent_are_unchanged(tmp_path: Path) -> None:
     )
     theirs = stock.to_dict()
     assert {name: value for name, value in ours.to_dict().items() if name in theirs} == theirs
-    assert (ours.gamma, ours.weighting, ours.clip_distance, ours.known_lambda) == (None, "paper", True, 1.0)
+    assert (ours.gamma, ours.weighting, ours.clip_distance, ours.known_lambda) == (None, None, True, 1.0)
+    assert (ours.resolved_weighting, ours.reads_distances) == ("none", False)
     assert ours.max_new_tokens == 32
 
 
