@@ -70,8 +70,8 @@ class RunArguments(FactsArguments, ModelArguments):
 def main(argv: Sequence[str]) -> int:
     """Parse, run, print."""
     types = (RunArguments, SemanticTrainingArguments)
-    method = parse(argv, "run", types)[0].method
-    args, training_args = parse(argv, "run", types, run_defaults(method))
+    given = parse(argv, "run", types, {"lora_r": 0})[0]  # 0: not said
+    args, training_args = parse(argv, "run", types, run_defaults(given.method, given.lora_r))
     summary = run(args, training_args)
     if is_first():
         print_results(summary, training_args.output_dir)

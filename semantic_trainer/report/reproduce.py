@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 NOT_OPTIONS = ("facts_hash", "processes", "prompt_text", "facts", "model", "output_dir")
 
 
+OWN_DEFAULTS = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")  # `run` has, for each method
+
+
 def default_options() -> dict[str, object]:
     """Option of `run` -> its default."""
     from ..facts.sets import FactsArguments
@@ -19,17 +22,21 @@ def default_options() -> dict[str, object]:
 
 
 def changed_options(config: Mapping[str, object]) -> dict[str, object]:
-    """The options of a run that are not at their default, facts and model apart.
+    """The options of a run that are not at their default, or whose default is a method's own; facts and model apart.
 
     Example:
-        >>> changed_options({"lora_r": 4, "lora_alpha": 16, "facts": ["builtin:invented"]})
-        {'lora_r': 4}
+        >>> changed_options({"lora_r": 8, "lora_dropout": 0.0, "facts": ["builtin:invented"]})
+        {'lora_r': 8}
     """
+    from ..tuners.methods import LOW_RANK
+
     defaults = default_options()
+    ranked = ("lora_r", "lora_alpha") if config.get("method", "lora") in LOW_RANK else ()
+    defaults |= dict.fromkeys((*OWN_DEFAULTS, *ranked))
     return {
         name: value
         for name, value in config.items()
-        if name not in NOT_OPTIONS and name in defaults and value != defaults[name]
+        if name not in NOT_OPTIONS and name in defaults and value not in (defaults[name], None)
     }
 
 

@@ -193,7 +193,10 @@ def test_the_command_gives_the_options_again() -> None:
     again = shlex.split(command(config, SOURCES, str(config["model"]), "out").replace("\\\n", ""))
     assert again[:2] == ["semantic-trainer", "run"]
     assert run_config(*parse(again[2:], "run", types)) == config
-    assert changed_options({"facts": SOURCES, "lora_r": 8}) == {}
+    assert changed_options({"facts": SOURCES, "lora_dropout": 0.0}) == {}
+    own = {"learning_rate": 5e-5, "lora_r": 8}  # the dataclasses' defaults, and not those of `run`
+    assert changed_options(own) == own
+    assert changed_options({**own, "method": "full"}) == {"method": "full", "learning_rate": 5e-5}
 
 
 def test_markdown_pieces() -> None:
