@@ -6,11 +6,13 @@ from pathlib import Path
 from ..facts.messages import suggest
 from ..files import write_atomically
 from . import paper
+from .arms import FILTERS
 from .averages import EMPTY, differences, groups_of, in_points, over_runs, run_of
 from .bands_table import bands_table
 from .comparison_table import comparison_table
 from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
+from .replacement_table import replacement_table
 from .results import Study, read_settings
 from .settings import Setting
 from .spectra_table import table_2
@@ -132,6 +134,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "table5": table_5,
     "comparison": comparison_table,
     "bands": bands_table,
+    "replacement": replacement_table,
     "predictors": predictors_table,
 }
 
@@ -144,10 +147,20 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
     bare = [setting.name for setting in settings if "spectra" not in setting.measures]
     if "table2" in names and bare:
         raise ValueError(f"`tables` table2 needs spectra, which {bare[0]} has not. Add measures: [spectra].")
+    if "replacement" in names and settings and not any(_replaces_in_pairs(setting) for setting in settings):
+        raise ValueError(
+            "`tables` replacement needs Eq. 4 and random replacement of one share. Add to `arms`, for example, "
+            '"eq4: filter replace_share=0.6" and "random: random_filter replace_share=0.6".'
+        )
     if "table4" in names and settings and not any(arm.is_plain for s in settings for arm in s.arms):
         raise ValueError("`tables` table4 needs an arm with the plain loss. Add plain to `arms`.")
     if "table5" in names and settings and not any(setting.examples for setting in settings):
         raise ValueError("`tables` table5 needs texts, which results leave out. Add examples: 3.")
+
+
+def _replaces_in_pairs(setting: Setting) -> bool:
+    shares = [{arm.filter.get("replace_share") for arm in setting.arms if arm.base == kind} for kind in FILTERS]
+    return bool(set.intersection(*shares))
 
 
 def write_tables(

@@ -200,6 +200,7 @@ def test_wrong_shards_are_refused(text: str) -> None:
         ({"tables": ["table9"]}, "`tables` 'table9' is unknown"),
         ({"tables": ["table2"]}, "`tables` table2 needs spectra, which main has not. Add measures: [spectra]."),
         ({"tables": ["table4"], "arms": ["paper"]}, "`tables` table4 needs an arm with the plain loss"),
+        ({"tables": ["replacement"], "arms": ["plain"]}, "needs Eq. 4 and random replacement of one share"),
         ({"tables": ["table5"]}, "`tables` table5 needs texts, which results leave out. Add examples: 3."),
         ({"scale": "paper"}, "says nothing of `scale: paper`"),
         ({"weighting": "inverse"}, "an arm's"),
