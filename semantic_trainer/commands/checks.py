@@ -30,9 +30,12 @@ AT_LEAST = {
 
 
 def check_arms(training_args: SemanticTrainingArguments) -> None:
-    """Refuse what `run` cannot do, before anything is loaded."""
+    """Refuse what `run` cannot do, and `distances` with its options, before anything is loaded."""
     if training_args.gamma == 0.0 or training_args.weighting == "none":
-        raise ValueError("`run` compares plain with weighted training; give `gamma` above 0 and a `weighting`.")
+        raise ValueError(
+            "plain training is compared with weighted training (so `run`, and `distances` shows its weights): leave "
+            "`weighting` out or name another one, and give `gamma` above 0."
+        )
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
     _check_numbers(training_args)
@@ -93,7 +96,7 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
             raise ValueError(f"`{name}` has a value twice: {values}")
     if args.ranks is not None and args.method not in LOW_RANK:
         raise ValueError(f"`ranks` has no effect on {args.method}. Leave it out.")
-    for name in ("facts_per_run", "workers", "lora_r", "lora_alpha"):
+    for name in ("facts_per_run", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
     for name, (value, _) in WITHOUT_EFFECT.items():

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from ..training.training_args import SemanticTrainingArguments
-from ..tuners.methods import LOW_RANK
 
 EPOCHS = 8
 # LoRA's are what `budget` found on the dev half of the built-in facts (results/defaults), the others' the best of a
@@ -12,31 +11,22 @@ EPOCHS = 8
 LEARNING_RATES = {"lora": 2e-3, "dora": 4e-3, "adalora": 1e-2, "ia3": 1e-2, "houlsby": 1e-3, "full": 2e-4}
 BATCH_SIZES = {"lora": 5}
 RANKS = {"lora": 32}
-BATCH_SIZE, RANK = 10, 8  # where neither says otherwise
-ALPHA_TO_RANK = 2
+BATCH_SIZE = 10  # where neither says otherwise
 
 
-def run_defaults(method: str, rank: int = 0) -> dict[str, object]:
-    """Options of a method.
-
-    Args:
-        rank: of a low-rank adapter, where it is given; the scale follows from it.
+def run_defaults(method: str) -> dict[str, object]:
+    """Options of a method that differ from what Trainer and PEFT take.
 
     Example:
         >>> run_defaults("houlsby")["learning_rate"]
         0.001
-        >>> run_defaults("lora", rank=4)["lora_alpha"]
-        8
     """
-    options = {
+    return {
         "learning_rate": LEARNING_RATES.get(method, LEARNING_RATES["lora"]),  # an unknown one is refused elsewhere
         "num_train_epochs": EPOCHS,
         "per_device_train_batch_size": BATCH_SIZES.get(method, BATCH_SIZE),
+        **({"lora_r": RANKS[method]} if method in RANKS else {}),
     }
-    if method not in LOW_RANK:
-        return options
-    rank = rank or RANKS.get(method, RANK)
-    return options | {"lora_r": rank, "lora_alpha": ALPHA_TO_RANK * rank}
 
 
 def compared(args: SemanticTrainingArguments) -> SemanticTrainingArguments:

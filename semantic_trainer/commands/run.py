@@ -42,6 +42,7 @@ from .output import OutputFolder, print_results, write_outputs
 
 logger = logging.getLogger(__name__)
 MOST_THREADS = 1024
+OF_WEIGHTS = ("gamma", "known_lambda", "clip_distance", "pacing_temperature", "pacing_annealing")
 
 
 @dataclass
@@ -70,8 +71,8 @@ class RunArguments(FactsArguments, ModelArguments):
 def main(argv: Sequence[str]) -> int:
     """Parse, run, print."""
     types = (RunArguments, SemanticTrainingArguments)
-    given = parse(argv, "run", types, {"lora_r": 0})[0]  # 0: not said
-    args, training_args = parse(argv, "run", types, run_defaults(given.method, given.lora_r))
+    method = parse(argv, "run", types, run_defaults("lora"))[0].method  # --help shows LoRA's
+    args, training_args = parse(argv, "run", types, run_defaults(method))
     summary = run(args, training_args)
     if is_first():
         print_results(summary, training_args.output_dir)
@@ -225,6 +226,8 @@ def replace_arm(
 ) -> SemanticTrainingArguments:
     """The arm's arguments: alike but for the weighting and the checkpoint folder; each fact's losses are kept."""
     own = {"weighting": weighting, "output_dir": str(folder.checkpoints(arm)), "learning_history": True}
+    if weighting == "none":
+        own |= {name: SemanticTrainingArguments.__dataclass_fields__[name].default for name in OF_WEIGHTS}
     return replace(args, **own, remove_unused_columns=True)
 
 

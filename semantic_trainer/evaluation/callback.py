@@ -7,7 +7,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from ..answers.decoding import GenerationSettings
 from ..distance.embedding import EmbeddingTable
-from ..facts.prompts import PromptFormat, as_prompt_format
+from ..facts.prompts import RENDERED, PromptFormat, as_prompt_format
 from ..facts.schema import require_columns, require_dataset, require_strings
 from .evaluator import evaluate_facts
 from .record import BaseRecord
@@ -76,6 +76,12 @@ class EvaluateFactsCallback(TrainerCallback):
             )
         self.trainer, self.facts, self.every_n_steps, self.prefix = trainer, facts, every_n_steps, prefix
         form = prompt_format or getattr(trainer, "prompt_format", None)
+        if prompt_format is None and getattr(form, "kind", None) == RENDERED and not form.special_tokens:
+            logger.warning(
+                "the prompts of `train_dataset` differ in more than their question (earlier turns, system messages): "
+                "`facts` are asked as prompt_format='auto'. Pass a `prompt_format` to ask them otherwise."
+            )
+            form = None
         self.prompt_format = as_prompt_format(form, facts["prompt"][:], trainer.processing_class)
         self.settings = {"max_new_tokens": max_new_tokens, "batch_size": batch_size, "dtype": dtype}
         self.base, self.table = base, base.table if base else EmbeddingTable.from_model(trainer.model)

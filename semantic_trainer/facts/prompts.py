@@ -13,6 +13,7 @@ from .schema import replace_columns, require_columns, require_dataset, require_s
 
 logger = logging.getLogger(__name__)
 KINDS = ("auto", "chat", "question_answer", "cloze")
+RENDERED = "rendered"  # the kind of prompts that are whole texts already, a chat template's words among them
 ARROW = "=>"
 # Question/answer pairs, {question, answer} mappings, or "Question? => Answer" texts.
 Shots = Sequence[object]

@@ -80,10 +80,10 @@ def disturbed(summary: RunSummary, arm: str) -> str:
 
 
 def options(config: Mapping[str, object]) -> str:
-    """A table of the options that are not at their default."""
+    """A table of the options that are not at their default, or whose default depends on the method."""
     rows = [[as_code(name), as_text("; ".join(words(value)), 240)] for name, value in changed_options(config).items()]
     return (
-        "Options that are not at their default:\n\n" + table(["option", "value"], rows)
+        "Options, but for those at a default that holds for every method:\n\n" + table(["option", "value"], rows)
         if rows
         else "All options are at their default."
     )

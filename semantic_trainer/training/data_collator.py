@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from datasets import LargeList, List
 from torch.nn.utils.rnn import pad_sequence
+from transformers import default_data_collator
 
 from ..batching.positions import IGNORED
 from ..batching.shared_prefix import ROW_TOKENS, shared_prefix_rows
@@ -33,7 +34,8 @@ def has_label_lists(dataset: object) -> bool:
 class FactCollator:
     """Pads tokenised facts at the right, labels by length, so that EOS is trained even where it is the pad token.
 
-    Takes the columns that hold token ids or masks, lists of integers; texts and single numbers are left out.
+    Takes the columns that hold token ids or masks, lists of integers; texts and single numbers are left out. Rows
+    whose `labels` are one number, or not whole ones, are another task's: they go to `default_data_collator`.
 
     Args:
         pad_token_id: fills `input_ids`; `labels` are filled with -100, any other column with 0.
@@ -47,6 +49,8 @@ class FactCollator:
     pad_token_id: int = 0
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
+        if not _holds_integers(features[0].get("labels", [0])):
+            return default_data_collator(features)
         fill = {"input_ids": self.pad_token_id, "labels": IGNORED}
         batch = {}
         for name in filter(lambda name: _holds_integers(features[0][name]), features[0]):

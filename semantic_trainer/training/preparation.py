@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -68,12 +69,13 @@ class Preparation:
         facts = {"prompt", "target"} <= names and not {"input_ids", "labels"} <= names
         if facts:
             dataset = self._tokenize(dataset, "train_dataset")
-        elif "input_ids" not in names and not (self.own_collator and not self.args.remove_unused_columns):
+        elif not (names & takes(self.model) or (self.own_collator and not self.args.remove_unused_columns)):
             near = "".join(meant(name, names) for name in ("prompt", "target", "input_ids") if name not in names)
             raise ValueError(
                 f"`train_dataset` has the columns {dataset.column_names}, which cannot be trained on.{near} Give it "
-                "`prompt` and `target` (answered, measured and tokenised for you), `prompt`, `target` and `distance`, "
-                "or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': 'your_column'}) renames."
+                "`prompt` and `target` (tokenised, and for weights answered and measured for you), `prompt`, `target` "
+                "and `distance`, or `input_ids`, `labels` and `distance`. load_facts(..., columns={'prompt': "
+                "'your_column'}) renames."
             )
         dataset = self.weigh(dataset, facts)
         self.shares_prefixes = facts and self.weighted and not self.own_collator and self._may_share(dataset)
@@ -100,17 +102,21 @@ class Preparation:
             self.weighted = True  # the collator carries the weights of any dataset
             return dataset
         names = set(getattr(dataset, "column_names", None) or ())
+        if isinstance(dataset, (list, tuple)) and dataset and isinstance(dataset[0], dict):
+            names = set(dataset[0])
         if self.args.reads_distances or self.args.weighting == "self_paced":
             raise ValueError(
                 f"`train_dataset` is a {type(dataset).__name__}, whose columns cannot be measured beforehand. "
                 'Pass a datasets.Dataset, or give every row a `weight` and set weighting="column".'
             )
-        if {"prompt", "target"} <= names and "input_ids" not in names:
+        if {"prompt", "target"} <= names and not ("input_ids" in names or self.own_collator):
+            instead = "Pass a datasets.Dataset, or tokenise them."
+            if self.answers != "target":
+                instead = f'TRL calls an answer `{self.answers}`: rename_column("target", "{self.answers}").'
             raise ValueError(
-                f"`train_dataset` is a {type(dataset).__name__}, whose facts cannot be tokenised beforehand. Pass a "
-                "datasets.Dataset, or tokenise them."
+                f"`train_dataset` is a {type(dataset).__name__}, whose facts cannot be tokenised beforehand. {instead}"
             )
-        self._warn_of_unread(names)
+        self._warn_of_unread(names, "pass a datasets.Dataset and ")
         return dataset
 
     def eval(self, dataset: object) -> object:
@@ -136,6 +142,11 @@ class Preparation:
     def _tokenize(self, facts: Dataset, argument: str) -> Dataset:
         """Token columns, after everything that can be known to be wrong before the first forward pass."""
         check_tokenizer(self.processing_class)
+        if getattr(getattr(self.model, "config", None), "is_encoder_decoder", False):
+            raise ValueError(
+                f"`{argument}` holds facts, but `model` is an encoder-decoder, which reads prompt and answer apart. "
+                "Use a causal language model, or tokenise them."
+            )
         require_strings(facts, ("prompt", "target"), argument)
         for fault in check_facts(facts.select_columns(["prompt", "target"])).describe():
             logger.warning("%s: %s", argument, fault)
@@ -172,7 +183,7 @@ class Preparation:
         else:
             raise self.no_distance(names)
         self.weighted = True
-        self.statistics = weight_statistics(dataset)
+        self.statistics = weight_statistics(dataset, args.reads_distances)
         return dataset
 
     def own_answers(self, dataset: Dataset) -> Dataset:
@@ -206,15 +217,23 @@ class Preparation:
             f"add_old_answers and add_distances, or pass a dataset with `prompt` and `{self.answers}`."
         )
 
-    def _warn_of_unread(self, names: Collection[str]) -> None:
-        """Say which columns decide nothing, where somebody may think that they do."""
+    def _warn_of_unread(self, names: Collection[str], first: str = "") -> None:
+        """Say which columns and options decide nothing, where somebody may think that they do.
+
+        Args:
+            first: what else is needed to have them read.
+        """
         args = self.args
+        idle = args.idle_options()
+        if idle:
+            logger.warning("`%s` has no effect on weighting=%r", idle[0], args.resolved_weighting)
         if args.weighting is None and args.gamma is None:
             unread = [name for name in ("distance", "weight") if name in names]
             if unread:
                 logger.warning(
-                    "`train_dataset` has %s, but every weight is 1. To weigh facts, say weighting=%r.",
+                    "`train_dataset` has %s, but every weight is 1. To weigh facts, %ssay weighting=%r.",
                     " and ".join(f"`{name}`" for name in unread),
+                    first if "distance" in unread else "",
                     "paper" if "distance" in unread else "column",
                 )
         elif "weight" in names and args.weighting != "column":
@@ -245,6 +264,12 @@ class Preparation:
             "prompt format": json.loads(json.dumps(self.prompt_format.to_dict())),
             "max_new_tokens": self.args.max_new_tokens,
         }
+
+
+def takes(model: object) -> set[str]:
+    """Names of what a model's `forward` takes, labels apart; of a `PeftModel`, its base's."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return {"input_ids", *(signature(base.forward).parameters if hasattr(base, "forward") else ())} - {"labels"}
 
 
 def uses_every_parameter(model: object, to_be_wrapped: bool = False) -> bool:
@@ -281,13 +306,17 @@ def warn_about_half_precision(model: object, args: WeightingArguments) -> None:
         )
 
 
-def weight_statistics(dataset: Dataset) -> dict[str, float]:
-    """Mean, extremes and shares of a `weight` column, named for Trainer's logs."""
+def weight_statistics(dataset: Dataset, measured: bool = True) -> dict[str, float]:
+    """Mean, extremes and shares of a `weight` column, named for Trainer's logs.
+
+    Args:
+        measured: whether the weights are made of the columns `distance` and `old_answer`; they are not read otherwise.
+    """
     weights = np.asarray(dataset["weight"][:], dtype=float)
     out = {"weight/mean": weights.mean(), "weight/min": weights.min(), "weight/max": weights.max()}
-    if "distance" in dataset.column_names:
+    if measured and "distance" in dataset.column_names:
         distance = np.asarray(dataset["distance"][:])
         out |= {"distance/mean": distance.mean(), "distance/share_above_1": (distance > 1).mean()}
-    if {"old_answer", "target"} <= set(dataset.column_names):
+    if measured and {"old_answer", "target"} <= set(dataset.column_names):
         out["distance/share_known"] = known_facts(dataset).mean()
     return {name: float(value) for name, value in out.items()}

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ..batching.positions import IGNORED
 from ..facts.conversations import read_prompt_completion
 from ..facts.cutting import cut
-from ..facts.prompts import PromptFormat
+from ..facts.prompts import RENDERED, PromptFormat
 from ..facts.schema import replace_columns
 
 
@@ -103,7 +103,7 @@ def _candidates(
         behind = {text[len(text.rstrip()) :] for text in prompts}
         if len(behind) == 1:
             yield prompts, PromptFormat("cloze", "", behind.pop(), before)
-        yield prompts, RenderedFormat("rendered", separator=before)
+        yield prompts, RenderedFormat(RENDERED, separator=before)
         return
     try:
         facts = [read_prompt_completion(row) for row in rows.select_columns(["prompt", "completion"])]
@@ -112,7 +112,7 @@ def _candidates(
             yield [fact["prompt"] for fact in facts], PromptFormat.chat(tokenizer, systems.pop())
     except ValueError:
         pass  # more than one question, or a template that changes it
-    yield list(_rendered(rows, tokenizer, chat_template)), RenderedFormat("rendered", special_tokens=False)
+    yield list(_rendered(rows, tokenizer, chat_template)), RenderedFormat(RENDERED, special_tokens=False)
 
 
 def _rendered(rows: Dataset, tokenizer: object, chat_template: str | None) -> Iterator[str]:

@@ -47,10 +47,6 @@ class RowRecords:
             return
         self.train_dataset = replace_columns(rows, {EXAMPLE: np.arange(len(rows))})
         if self._is_paced():
-            if args.gamma is not None:
-                logger.warning(
-                    "`gamma` has no part in self-paced weights; `pacing_temperature` says how far they go apart"
-                )
             names = [str(prompt) for prompt in rows["prompt"]] if "prompt" in rows.column_names else None
             how = args.pacing_temperature, args.pacing_annealing
             self.pacing = Pacing(len(rows), *how, self._row_losses, names)

@@ -32,7 +32,7 @@ MORE = list(signature(SFTTrainer).parameters)[7:]  # arguments behind compute_lo
 class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, PublishedSafely, SFTTrainer):
     """[`~trl.SFTTrainer`] whose training loss can weigh each example by its target semantic distance.
 
-    Where `weighting` or `gamma` says so, it differs from its parent in the training loss,
+    Where `weighting`, `gamma` or `learning_history` is given, it differs from its parent in the training loss,
     `sum_i w_i sum_t nll_it / (trained tokens of the step)` with `w = 1 + gamma * lambda(distance)` (Eqs. 5-6); in
     measuring the distances before step 1, where the rows have `prompt` and `completion`; in filling up rows that do
     not divide over processes with rows that count no token, where the parent repeats some; and in a few more logged
@@ -45,9 +45,9 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
 
     Args:
         model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `SFTTrainer`. `args` may
-            be a plain `SFTConfig`. `train_dataset` is anything that `SFTTrainer` takes, with a column `distance`; or
-            `prompt` and `completion`, as texts or as turns of a chat, which are answered and measured here (the
-            measured columns are kept in `output_dir` and read again on resume).
+            be a plain `SFTConfig`. `train_dataset` is anything that `SFTTrainer` takes; to be weighed by distance it
+            has `distance`, or `prompt` and `completion`, as texts or as turns of a chat, which are answered and
+            measured here (the measured columns are kept in `output_dir` and read again on resume).
         compute_loss_func: refused.
 
     Attributes:
@@ -174,7 +174,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
     ) -> torch.Tensor | tuple[torch.Tensor, object]:
         """Eq. 5 in training: the parent's loss and metrics, made from log-probabilities times the weights."""
         weights, rows = inputs.get(WEIGHT), inputs.get(EXAMPLE)
-        inputs = {name: value for name, value in inputs.items() if name not in (WEIGHT, EXAMPLE)}
+        ours = (WEIGHT, EXAMPLE) if self.weighted else ()
+        inputs = {name: value for name, value in inputs.items() if name not in ours}
         if not (self.weighted and model.training):
             result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             return self.penalized(result, num_items_in_batch)

@@ -51,7 +51,7 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
         model, args, data_collator, train_dataset, eval_dataset, processing_class, ...: as in `Trainer`. `args` may be
             plain `TrainingArguments`. `train_dataset` has `prompt, target` (tokenised here, and for weights answered
             and measured; the measured columns are kept in `output_dir` and read again on resume), `prompt, target,
-            distance`, `input_ids, labels, distance`, or, without weights, whatever `Trainer` takes, on its own path.
+            distance`, `input_ids, labels, distance`, or, without weights, what `Trainer` takes, on its own path.
         prompt_format: how facts are asked; `None` takes it from `args`.
 
     Raises:
@@ -144,12 +144,16 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
     ) -> torch.Tensor | tuple[torch.Tensor, object]:
         """Eq. 5 in training, divided by the target tokens of the optimizer step; the parent's loss otherwise."""
         weights, rows = inputs.get(WEIGHT), inputs.get(EXAMPLE)
-        inputs = {name: value for name, value in inputs.items() if name not in (WEIGHT, EXAMPLE)}
+        ours = (WEIGHT, EXAMPLE) if self.weighted else ()
+        inputs = {name: value for name, value in inputs.items() if name not in ours}
         if not (self.weighted and model.training):
             result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             return self.penalized(result, num_items_in_batch, self.penalties_of_parent(num_items_in_batch))
         if "labels" not in inputs or inputs["labels"].ndim != 2:
-            raise ValueError("the weighted loss needs `labels` with one label a token: a causal language model's.")
+            raise ValueError(
+                "`weighting`, `gamma` and `learning_history` need `labels` with one label a token: a causal language "
+                "model's."
+            )
         if weights is None:
             raise ValueError(
                 "the batch has no `weight`: something removed the column between dataset and loss. Return it from "

@@ -96,6 +96,14 @@ class WeightingArguments:
         """Whether weights are made of distances: a weighting that needs them, and a gamma that is not 0."""
         return self.gamma != 0.0 and self.resolved_weighting not in ("none", "self_paced", "column")
 
+    def idle_options(self) -> list[str]:
+        """Options of a weighting that are not at their default, and have no effect on the one there is."""
+        read = {name: self.reads_distances for name in ("known_lambda", "clip_distance")}
+        read |= {name: self.resolved_weighting == "self_paced" for name in ("pacing_temperature", "pacing_annealing")}
+        defaults = {f.name: f.default for f in fields(WeightingArguments)}
+        idle = [name for name, is_read in read.items() if not is_read and getattr(self, name) != defaults[name]]
+        return ["gamma", *idle] if self.gamma and not self.reads_distances else idle
+
     @classmethod
     def from_training_arguments(cls, args: TrainingArguments | None) -> "WeightingArguments":
         """Plain arguments with our defaults added; our own are returned as they are."""

@@ -36,7 +36,9 @@ class ModelArguments:
         default=None, metadata={"help": "Other fields of the method's PEFT config, as in: bottleneck_size=32."}
     )
     lora_r: int = field(default=8, metadata={"help": "Rank of the adapter."})
-    lora_alpha: int = field(default=16, metadata={"help": "Scale of the adapter, divided by its rank."})
+    lora_alpha: int | None = field(
+        default=None, metadata={"help": "Scale of the adapter, divided by its rank. None is twice the rank."}
+    )
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout before the adapter."})
     lora_target_modules: list[str] = field(
         default_factory=lambda: ["all-linear"], metadata={"help": "Modules to adapt, or all-linear."}
@@ -46,6 +48,8 @@ class ModelArguments:
         for name in ("target_modules", "method_options", "lora_target_modules"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, [getattr(self, name)])
+        if self.lora_alpha is None and isinstance(self.lora_r, int):
+            self.lora_alpha = 2 * self.lora_r
 
 
 def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[str, object]:
@@ -73,6 +77,9 @@ def check_tuning(args: ModelArguments) -> None:
     """Refuse what can be refused before the model is loaded: unknown methods and fields, options without effect."""
     options = parse_method_options(args.method_options)
     check_method(args.method, options)
+    for name in ("lora_r", "lora_alpha"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
     _check_base_is_kept(options)
     check_load_in(args.load_in)
     if args.load_in and args.method == "full":

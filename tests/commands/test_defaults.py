@@ -17,7 +17,9 @@ def test_the_defaults_are_those_that_the_sweep_and_the_search_chose() -> None:
     chosen = {r["method"]: r["learning_rate"] for r in runs if r["split"] == "test" and r["epochs"] == EPOCHS}
     best = json.loads((RESULTS / "defaults" / "budget.json").read_text(encoding="utf-8"))["best"]
     assert {method: chosen[method] for method in LEARNING_RATES} | {"lora": best["learning_rate"]} == LEARNING_RATES
-    assert run_defaults("lora") == Candidate(**best).options
+    options = Candidate(**best).options
+    assert options.pop("lora_alpha") == 2 * options["lora_r"]
+    assert run_defaults("lora") == options
 
 
 @pytest.mark.parametrize(
