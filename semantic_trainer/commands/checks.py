@@ -33,8 +33,8 @@ def check_arms(training_args: SemanticTrainingArguments) -> None:
     """Refuse what `run` cannot do, and `distances` with its options, before anything is loaded."""
     if training_args.gamma == 0.0 or training_args.weighting == "none":
         raise ValueError(
-            "plain training is compared with weighted training (so `run`, and `distances` shows its weights): leave "
-            "`weighting` out or name another one, and give `gamma` above 0."
+            "`run` compares plain with weighted training, and `distances` shows the weights: leave `weighting` out or "
+            "name another one, and give `gamma` above 0."
         )
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
