@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 
 # Where it ran, what it was written down by, or what is said elsewhere: no options to choose again.
 NOT_OPTIONS = ("facts_hash", "processes", "prompt_text", "facts", "model", "output_dir")
-
-
 OWN_DEFAULTS = ("learning_rate", "num_train_epochs", "per_device_train_batch_size")  # `run` has, for each method
 
 

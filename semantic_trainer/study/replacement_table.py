@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from ..evaluation.comparison import adjust, paired_runs
 from ..evaluation.statistics import average
+from .arms import FILTERS
 from .averages import EMPTY, in_points, pair, without_words
 from .curves import PARTS, accuracy_of_part
 from .notes import PAIRED, provenance
 from .results import Results, Study
 from .table import Table
-
-EQ_4, RANDOM = "filter", "random_filter"
 
 
 def replacement_table(study: Study) -> Table:
@@ -18,8 +17,11 @@ def replacement_table(study: Study) -> Table:
     columns = ("setting", "share wanted", "facts", "runs", "by Eq. 4", "at random", "by Eq. 4, less at random")
     rows = []
     for setting, arms in study.items():
-        cells = {(share, part): sides for share, sides in shares(arms).items() for part in PARTS}
-        scored = {key: [_scores(side, key[1]) for side in sides] for key, sides in cells.items()}
+        scored = {
+            (share, part): [[accuracy_of_part(result, part) for result in side] for side in sides]
+            for share, sides in shares(arms).items()
+            for part in PARTS
+        }
         found = {key: paired_runs(*reversed(sides)) for key, sides in scored.items() if len(sides[0]) > 1}
         told = dict(zip(found, map(without_words, adjust(list(found.values()))), strict=True)) if found else {}
         for (share, part), sides in scored.items():
@@ -36,14 +38,10 @@ def replacement_table(study: Study) -> Table:
 
 def shares(arms: Results) -> dict[float, tuple[list, list]]:
     """Share wanted -> results by Eq. 4 and at random, of the runs that both have."""
-    kinds: dict[str, dict[float, Sequence[Mapping]]] = {EQ_4: {}, RANDOM: {}}
+    kinds: dict[str, dict[float, Sequence[Mapping]]] = {kind: {} for kind in FILTERS}
     for results in arms.values():
         chosen = results[0]["config"]["filter"]
         if chosen:
             kinds[chosen["kind"]][chosen["replace_share"]] = results
-    both = sorted(kinds[EQ_4].keys() & kinds[RANDOM].keys())
-    return {share: pair(kinds[EQ_4][share], kinds[RANDOM][share]) for share in both}
-
-
-def _scores(results: Sequence[Mapping], part: str) -> list[Mapping]:
-    return [accuracy_of_part(result, part) for result in results]
+    eq_4, random = kinds.values()
+    return {share: pair(eq_4[share], random[share]) for share in sorted(eq_4.keys() & random.keys())}

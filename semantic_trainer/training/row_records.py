@@ -20,10 +20,13 @@ class RowRecords:
     """Part of a `Trainer` whose training rows have a `weight`; stands before `Trainer` among the parents.
 
     Attributes:
+        row_losses: the trainer's own: a model and a training batch -> (n,) losses of its target tokens, in nats, and
+            (n,) which example each is of.
         pacing: self-paced weights, with `weighting="self_paced"`.
         history: the losses of every row in every epoch, with `learning_history`.
     """
 
+    row_losses: Callable[[torch.nn.Module, dict], tuple[torch.Tensor, torch.Tensor]]
     pacing: Pacing | None = None
     history: LearningHistory | None = None
 
@@ -61,10 +64,6 @@ class RowRecords:
     def training_collator(self) -> Callable[[list[dict]], dict]:
         """What training batches are made with."""
         return self.data_collator
-
-    def row_losses(self, model: torch.nn.Module, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
-        """(n,) losses of a training batch's target tokens, in nats, and (n,) which example each is of."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def _row_losses(self) -> np.ndarray:

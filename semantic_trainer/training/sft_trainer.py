@@ -17,7 +17,8 @@ from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns, require_dataset
 from .checks import check_processes, check_trainable
 from .data_collator import EXAMPLE, WEIGHT, WeightedCollator
-from .preparation import PREPARED_COLUMNS, Preparation, uses_every_parameter, warn_about_half_precision
+from .model_traits import uses_every_parameter, warn_about_half_precision
+from .preparation import PREPARED_COLUMNS, Preparation
 from .publishing import PublishedSafely
 from .rendering import NotOneAnswer, rendered_facts
 from .row_records import RowRecords

@@ -24,7 +24,8 @@ from .checks import check_processes, check_trainable
 from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import without_swaps
 from .losses import stock_token_nll, weighted_sum
-from .preparation import Preparation, uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
+from .model_traits import uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
+from .preparation import Preparation
 from .publishing import PublishedSafely
 from .row_records import RowRecords
 from .training_args import SemanticTrainingArguments
