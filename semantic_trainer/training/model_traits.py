@@ -15,6 +15,15 @@ def takes(model: object) -> set[str]:
     return {"input_ids", *(signature(base.forward).parameters if hasattr(base, "forward") else ())} - {"labels"}
 
 
+def check_reads_facts(model: object, argument: str) -> None:
+    """Raise a `ValueError` where a model cannot be taught facts: it is no causal language model of transformers."""
+    config = getattr(model, "config", None)
+    if config is not None and not getattr(config, "is_encoder_decoder", False):
+        return
+    what = "has no config" if config is None else "is an encoder-decoder, which reads prompt and answer apart"
+    raise ValueError(f"`{argument}` holds facts, but `model` {what}. Use a causal language model, or tokenise them.")
+
+
 def uses_every_parameter(model: object, to_be_wrapped: bool = False) -> bool:
     """Whether each trainable parameter of a `PeftModel` is in every loss: so but for a base with experts.
 

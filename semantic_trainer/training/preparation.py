@@ -24,7 +24,7 @@ from ..facts.checks import check_facts
 from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
 from ..facts.schema import replace_columns, require_dataset, require_strings
-from .model_traits import takes
+from .model_traits import check_reads_facts, takes
 from .prepared import read_prepared, write_prepared
 from .training_args import WeightingArguments
 
@@ -141,11 +141,7 @@ class Preparation:
     def _tokenize(self, facts: Dataset, argument: str) -> Dataset:
         """Token columns, after everything that can be known to be wrong before the first forward pass."""
         check_tokenizer(self.processing_class)
-        if getattr(getattr(self.model, "config", None), "is_encoder_decoder", False):
-            raise ValueError(
-                f"`{argument}` holds facts, but `model` is an encoder-decoder, which reads prompt and answer apart. "
-                "Use a causal language model, or tokenise them."
-            )
+        check_reads_facts(self.model, argument)
         require_strings(facts, ("prompt", "target"), argument)
         for fault in check_facts(facts.select_columns(["prompt", "target"])).describe():
             logger.warning("%s: %s", argument, fault)

@@ -98,11 +98,15 @@ def test_an_option_without_effect_is_named(
     assert said in caplog.text
 
 
-def test_facts_are_not_for_an_encoder_decoder(facts: Dataset, tokenizer: object, options: dict) -> None:
+def test_facts_are_not_for_an_encoder_decoder_or_a_bare_module(
+    facts: Dataset, tokenizer: object, options: dict
+) -> None:
     config = T5Config(vocab_size=384, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, decoder_start_token_id=0)
     model = T5ForConditionalGeneration(config)
     with pytest.raises(ValueError, match="`train_dataset` holds facts, but `model` is an encoder-decoder"):
         Weighted(model, TrainingArguments(**options), train_dataset=facts, processing_class=tokenizer)
+    with pytest.raises(ValueError, match="`train_dataset` holds facts, but `model` has no config"):
+        Weighted(OneNumber(), TrainingArguments(**options), train_dataset=facts, processing_class=tokenizer)
 
 
 def test_streams_of_facts_name_what_they_need(model: torch.nn.Module, facts: Dataset, options: dict) -> None:
