@@ -8,12 +8,15 @@ import torch
 from datasets import Dataset
 
 from ..answers.stage import adapters_off
+from ..distance.weighting import check_numbers
 from ..distribution import gather, is_first, world
 from ..facts.schema import replace_columns
 from ..tuners.untrained import adds_nothing
 from .data_collator import EXAMPLE, WEIGHT
 from .history import LearningHistory
 from .pacing import Pacing, logger, mean_losses
+
+TARGET_LOSS = "target_loss"  # a column: what the first table of losses is taken from
 
 
 class RowRecords:
@@ -34,7 +37,8 @@ class RowRecords:
         """Number the rows and begin both records, where they are asked for: they follow training as callbacks.
 
         Raises:
-            ValueError: the rows of the training set cannot be told apart.
+            ValueError: the rows of the training set cannot be told apart, or a `target_loss` is no finite number of at
+                least 0.
         """
         args, rows = self.args, self.train_dataset
         asked = [n for n, on in (("learning_history", args.learning_history), ("self_paced", self._is_paced())) if on]
@@ -52,7 +56,8 @@ class RowRecords:
         if self._is_paced():
             names = [str(prompt) for prompt in rows["prompt"]] if "prompt" in rows.column_names else None
             how = args.pacing_temperature, args.pacing_annealing
-            self.pacing = Pacing(len(rows), *how, self._row_losses, names)
+            known = check_numbers(rows[TARGET_LOSS][:], TARGET_LOSS) if TARGET_LOSS in rows.column_names else None
+            self.pacing = Pacing(len(rows), *how, self._row_losses if known is None else lambda: known, names)
             self.add_callback(self.pacing)
         if args.learning_history:
             self.history = LearningHistory(len(rows))

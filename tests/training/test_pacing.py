@@ -95,7 +95,9 @@ def make(model: torch.nn.Module, tokenizer: object, facts: Dataset, tmp_path: Pa
         for parameter in model.parameters():
             parameter.mul_(0.1 if parameter.ndim > 1 else 1.0)  # an ordinary scale: sharper ones round more
 
-    def build(name: str = "out", stop: int | None = None, **options: object) -> tuple[SemanticWeightedTrainer, Watch]:
+    def build(
+        name: str = "out", stop: int | None = None, losses: list | None = None, **options: object
+    ) -> tuple[SemanticWeightedTrainer, Watch]:
         torch.manual_seed(1)
         config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
         fixed = {"num_train_epochs": 3, "per_device_train_batch_size": 4, "learning_rate": 0.02, "max_grad_norm": 0.0}
@@ -104,8 +106,9 @@ def make(model: torch.nn.Module, tokenizer: object, facts: Dataset, tmp_path: Pa
         args = SemanticTrainingArguments(str(tmp_path / name), **{**fixed, **options})
         watch = Watch(stop)
         tuned = get_peft_model(copy.deepcopy(model), config)
+        taught = rows if losses is None else rows.add_column("target_loss", losses)
         trainer = SemanticWeightedTrainer(
-            tuned, args, train_dataset=rows, processing_class=tokenizer, callbacks=[watch]
+            tuned, args, train_dataset=taught, processing_class=tokenizer, callbacks=[watch]
         )
         return trainer, watch
 
@@ -148,6 +151,29 @@ def test_the_first_step_weighs_by_the_base_and_the_last_one_equally(make: Callab
             ids, labels = (torch.tensor([row[name]]) for name in ("input_ids", "labels"))
             losses.append(float(plain.model.eval()(input_ids=ids, labels=labels).loss))
     assert trainer.pacing.losses == pytest.approx(np.array(losses), rel=1e-5)
+
+
+def test_losses_that_are_known_are_not_computed_again(
+    make: Callable, relative_error: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored, watch = make()
+    first = scored._row_losses()
+    scored.train()
+    known, known_watch = make(losses=first.tolist())
+    monkeypatch.setattr(known, "_row_losses", None)
+    known.train()
+    for gradients, others in zip(watch.gradients, known_watch.gradients, strict=True):
+        assert relative_error(gradients, others) == 0.0
+    assert np.array_equal(known.pacing.losses, scored.pacing.losses)
+
+
+@pytest.mark.parametrize(
+    ("losses", "reason"),
+    [([1.0] * 6 + [None, 2.0], "finite numbers.*first nan"), (["low"] * 8, "numbers: texts were found")],
+)
+def test_known_losses_that_are_none_are_refused(losses: list, reason: str, make: Callable) -> None:
+    with pytest.raises(ValueError, match=f"column 'target_loss' must hold .*{reason}"):
+        make(losses=losses)
 
 
 @pytest.mark.parametrize("stop", [2, 3])

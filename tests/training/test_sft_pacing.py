@@ -28,14 +28,18 @@ def make(model: torch.nn.Module, tokenizer: object, facts: Dataset, tmp_path: Pa
     fixed |= {"use_cpu": True, "disable_tqdm": True, "report_to": "none", "weighting": "self_paced", "seed": 3}
     fixed |= {"learning_history": True, "answer_batch_size": 3, "optim": "sgd", "bf16": False}
 
-    def build(ours: bool, name: str = "out", stop: int | None = None, **options: object) -> object:
+    def build(
+        ours: bool, name: str = "out", stop: int | None = None, losses: list | None = None, **options: object
+    ) -> object:
         options = {**fixed, **options}
         how = {"processing_class": tokenizer, "callbacks": [Stop(stop)]}
         if ours:
             args = SemanticTrainingArguments(str(tmp_path / name), prompt_format="question_answer", **options)
             return SemanticWeightedTrainer(copy.deepcopy(model), args, train_dataset=Dataset.from_list(asked), **how)
         args = SemanticSFTConfig(str(tmp_path / name), gradient_checkpointing=False, **options)
-        return SemanticWeightedSFTTrainer(copy.deepcopy(model), args, train_dataset=Dataset.from_list(rows), **how)
+        taught = Dataset.from_list(rows)
+        taught = taught if losses is None else taught.add_column("target_loss", losses)
+        return SemanticWeightedSFTTrainer(copy.deepcopy(model), args, train_dataset=taught, **how)
 
     return build
 
@@ -50,6 +54,13 @@ def test_losses_weights_and_training_are_those_of_the_other_trainer(make: Callab
     assert trl.history.worst == pytest.approx(ours.history.worst, rel=1e-5)
     first, second = (dict(trainer.model.named_parameters()) for trainer in (trl, ours))
     assert relative_error(second, {name: first[name] for name in second}) <= 1e-6
+
+
+def test_known_losses_are_where_the_first_weights_come_from(make: Callable) -> None:
+    losses = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    trainer = make(False, losses=losses, max_steps=1)
+    trainer.train()
+    assert trainer.pacing.losses.tolist() == losses
 
 
 def test_resumed_equals_unbroken(make: Callable) -> None:
