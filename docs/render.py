@@ -7,6 +7,7 @@ a budget search is named by its `budget.json`.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,6 +65,7 @@ def search_table(found: Mapping) -> str:
 
 def main() -> None:
     """Make every table and figure, then every page."""
+    os.chdir(ROOT)  # recipes name folders from there
     for recipe in recipes():
         study.main(["--config", str(recipe.relative_to(ROOT)), "--only_tables", "true"])
     for path in sorted(ROOT.glob("docs/*.md")):

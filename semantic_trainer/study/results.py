@@ -109,10 +109,12 @@ def is_finished(unit: Unit, folder: Path) -> bool:
     default = default_options()  # an option that is newer than the result was at its default
     differs = sorted(n for n in {*held, *wanted} if held.get(n, default.get(n)) != wanted.get(n, default.get(n)))
     if differs:
-        was = [f"{name} (was {held.get(name)!r}, is {wanted.get(name)!r})" for name in differs[:5]]
+        said = {name: f"{name} (was {held.get(name)!r}, is {wanted.get(name)!r})" for name in differs[:5]}
+        if "pool_hash" in said:
+            said["pool_hash"] = "the facts themselves"
         raise ValueError(
             f"`output_dir` {str(folder)!r} holds results with other options, first {path.relative_to(folder)}: "
-            f"{', '.join(was)}. Choose another folder, or delete those results."
+            f"{', '.join(said.values())}. Choose another folder, or delete those results."
         )
     return "features" not in unit.setting.measures or features_path(path).exists()
 

@@ -99,13 +99,19 @@ def test_results_of_other_options_are_refused(
     argv = ["study", "--data_dir", str(inputs), "--output_dir", str(folder)]
     assert main([*argv, "--config", str(recipe(runs=1, arms=["plain"], learning_rate=0.02))]) == 2
     assert "learning_rate (was 0.01, is 0.02)" in capsys.readouterr().err
+    path = folder / "main" / "plain" / "0000.json"
+    result = json.loads(path.read_text())
+    result["config"]["pool_hash"] = "of others"
+    path.write_text(json.dumps(result))
+    assert main([*argv, "--config", str(recipe(runs=1, arms=["plain"]))]) == 2
+    assert "main/plain/0000.json: the facts themselves. Choose" in capsys.readouterr().err
     for text, why in (
         ('{"schema_version": 1, "ro', "is no result of a study"),
         ("[1]", "no schema_version"),
         ('{"schema_version": 0}', "this version reads 1"),
         ('{"schema_version": 1, "rows": {}}', "without config, draw, scores, environment"),
     ):
-        (folder / "main" / "plain" / "0000.json").write_text(text)
+        path.write_text(text)
         assert main([*argv, "--config", str(recipe(runs=1, arms=["plain"]))]) == 2
         assert why in capsys.readouterr().err
 
