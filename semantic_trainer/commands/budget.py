@@ -145,9 +145,10 @@ def _epochs(
 
 def announce(search_runs: BudgetRuns, settings: int, runs: int, seconds: float) -> None:
     """Say how long the search will take."""
-    workers, facts = search_runs.workers, search_runs.setting.per_run
+    workers, facts, made = search_runs.workers, search_runs.setting.per_run, search_runs.made
+    there = f", of which {made} are there already" if made else ""
     print(
-        f"{settings} settings, about {runs} runs of {facts} facts: about {max(1, round(seconds / 60))} min "
+        f"{settings} settings, about {runs} runs of {facts} facts{there}: about {max(1, round(seconds / 60))} min "
         f"with {counted(workers, 'worker')}",
         file=sys.stderr,
         flush=True,

@@ -58,7 +58,8 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     assert "2 settings, about" in said
     assert "go on with: semantic-trainer budget" in said
     assert call("budget", **SMALL) == 0
-    said = capsys.readouterr().out
+    said, announced = capsys.readouterr()
+    assert re.search(r"about \d+ runs of 12 facts, of which 3 are there already: about", announced)
     assert "plain training is expected to teach" in said
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
