@@ -10,7 +10,8 @@ from ..facts.cutting import strict
 from ..facts.messages import show_rows, suggest
 from ..facts.schema import replace_columns, require_columns, require_dataset
 
-WEIGHTINGS = ("paper", "constant", "shuffled", "inverse", "self_paced", "none", "column")
+CONTROLS = ("constant", "shuffled", "inverse")  # of the paper's weights, with their mean
+WEIGHTINGS = ("paper", *CONTROLS, "self_paced", "none", "column")
 Weighting = str | Callable[[np.ndarray], np.ndarray]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..evaluation.statistics import average
 from ..facts.messages import counted
+from ..tuners.methods import LOW_RANK
 from . import paper
 from .averages import by_distance, in_points
 from .results import Results, Study
@@ -42,7 +43,7 @@ def regime(setting: str, arms: Results) -> str:
     )
     return (
         f"{setting}: {', '.join(config['facts'])}, {half}; {_model(config)}, "
-        f"{config['method']}; protocol {config['protocol']}, {counted(size, 'fact')} a run{drawn}, "
+        f"{_method(config)}; protocol {config['protocol']}, {counted(size, 'fact')} a run{drawn}, "
         f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; "
         f"{protocol}."
     )
@@ -63,6 +64,12 @@ def _plain(value: object) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_plain(entry)}" for name, entry in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _method(config: Mapping[str, object]) -> str:
+    """The tuning method, its rank and scale where it has them, and what the weights are held in."""
+    rank = f" (lora_r {config['lora_r']}, lora_alpha {config['lora_alpha']})" if config["method"] in LOW_RANK else ""
+    return f"{config['method']}{rank}, weights in {config['dtype']}"
 
 
 def _model(config: Mapping[str, object]) -> str:

@@ -10,6 +10,7 @@ from .arms import FILTERS
 from .averages import EMPTY, differences, groups_of, in_points, over_runs, run_of
 from .bands_table import bands_table
 from .comparison_table import comparison_table
+from .controls_table import controls_table
 from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
 from .replacement_table import replacement_table
@@ -133,6 +134,7 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "table4": table_4,
     "table5": table_5,
     "comparison": comparison_table,
+    "controls": controls_table,
     "bands": bands_table,
     "replacement": replacement_table,
     "predictors": predictors_table,

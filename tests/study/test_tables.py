@@ -13,6 +13,7 @@ from semantic_trainer.evaluation.statistics import undefined
 from semantic_trainer.study import paper
 from semantic_trainer.study.averages import EMPTY, differences, in_points, over_runs
 from semantic_trainer.study.comparison_table import comparison_table
+from semantic_trainer.study.controls_table import controls_table
 from semantic_trainer.study.results import read_study, rounded, write_result
 from semantic_trainer.study.tables import SHOWN, TABLES, check_tables, table_1, write_tables
 
@@ -21,6 +22,9 @@ CONFIG = {
     "split": "test",
     "model": "builtin:smollm2-135m-instruct",
     "method": "lora",
+    "lora_r": 8,
+    "lora_alpha": 16,
+    "dtype": "bfloat16",
     "protocol": "multi",
     "facts_per_run": 100,
     "distances": None,
@@ -83,6 +87,15 @@ def test_means_and_paired_differences() -> None:
     interval = tests["knowledge_accuracy"].confidence_interval(0.95)
     wanted = f"+5.5 [{100 * interval.low:.1f}, {100 * interval.high:.1f}], p = {p['knowledge_accuracy']:.3f}"
     assert found["paper", "knowledge_accuracy"] == wanted
+
+
+def test_controls_are_compared_with_the_weights_they_are_of() -> None:
+    arms = {"plain": results(PLAIN, "none"), "eq": results(PAPER, "paper"), "dealt": results(PLAIN, "shuffled")}
+    ((setting, control, runs, *cells),) = controls_table({"four": arms, "bare": {"eq": arms["eq"]}}).rows
+    assert (setting, control, runs) == ("four", "shuffled", "4")
+    found = stats.ttest_rel(PLAIN["knowledge_accuracy"], PAPER["knowledge_accuracy"]).confidence_interval(0.95)
+    assert cells[0].startswith(f"-5.5 [{100 * found.low:.1f}, {100 * found.high:.1f}], p = ")
+    assert controls_table({"plain": {"plain": arms["plain"]}}).rows == ()
 
 
 def test_the_comparison_names_learning_rates_and_leaves_out_what_was_not_measured() -> None:
