@@ -7,7 +7,6 @@ is there already is not made again.
 """
 
 import sys
-from dataclasses import replace
 from functools import partial
 
 from datasets import Dataset
@@ -41,6 +40,8 @@ def kind_of(arm: Arm) -> tuple[str, float]:
         strength = None
     if kind not in KINDS or strength is None:
         raise ValueError(f"`arms` {arm.name!r} is no try. Use {' or '.join(KINDS)} with a strength: {KINDS[0]}-1.")
+    if kind == "filtered" and not (arm.filters and strength == arm.replace_share):
+        raise ValueError(f"`arms` {arm.name!r}: its strength is the share of an arm as in: filter replace_share=0.4")
     return kind, strength
 
 
@@ -57,8 +58,6 @@ class TryWorker(Worker):
             more["trainer"] = partial(refreshed, pool, facts, strength)
         elif kind == "rehearsal":
             facts, args = with_rehearsal(pool, facts, strength, args)
-        elif kind == "filtered":
-            args = replace(args, weighting="self_paced")
         taught = super()._train(unit, pool, facts, args, **more)
         taught.history.worst = taught.history.worst[:, : unit.setting.per_run]  # rehearsed rows are not asked
         return taught

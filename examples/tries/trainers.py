@@ -25,7 +25,8 @@ class SoftDistanceTrainer(SemanticWeightedTrainer):
     """Adds `strength * (1 - cos)` between the mean expected embedding of the answer tokens and the target's.
 
     The expectation is over the model's own softmax at each target position, the end of the answer left out: Eq. 1 with
-    probabilities in place of tokens, and so with a gradient. The mean over a step's facts.
+    probabilities in place of tokens, and so with a gradient. The mean over a batch's facts, which is a step's where
+    none is accumulated.
 
     Args:
         strength: nats a unit of distance.

@@ -18,7 +18,7 @@ from ..study.averages import in_points
 from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, search
 from ..study.budget_runs import BudgetRuns
 from ..study.executors import EXECUTORS, check_executor
-from ..study.settings import Setting
+from ..study.settings import Setting, locate
 from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments
 from ..tuners.methods import LOW_RANK
@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
     args, training_args = parse(argv, NAME, types, {"num_train_epochs": EPOCHS})
     check_budget(args, training_args)
     budget, setting = find_budget(args, training_args)
-    write_budget(Path(training_args.output_dir), budget, setting)
+    write_budget(Path(training_args.output_dir), budget, setting, args.data_dir)
     print_budget(budget, setting, training_args.output_dir)
     return 0
 
@@ -143,9 +143,9 @@ def _epochs(
     return epochs
 
 
-def announce(search_runs: BudgetRuns, settings: int, runs: int, seconds: float) -> None:
+def announce(search_runs: BudgetRuns, settings: int, runs: int, made: int, seconds: float) -> None:
     """Say how long the search will take."""
-    workers, facts, made = search_runs.workers, search_runs.setting.per_run, search_runs.made
+    workers, facts = search_runs.workers, search_runs.setting.per_run
     there = f", of which {made} are there already" if made else ""
     print(
         f"{settings} settings, about {runs} runs of {facts} facts{there}: about {max(1, round(seconds / 60))} min "
@@ -155,7 +155,7 @@ def announce(search_runs: BudgetRuns, settings: int, runs: int, seconds: float) 
     )
 
 
-def write_budget(folder: Path, budget: Budget, setting: Setting) -> None:
+def write_budget(folder: Path, budget: Budget, setting: Setting, data_dir: str | None = None) -> None:
     """The numbers, the picture, and a config of the best setting for `run`."""
     from ..report.budget_figure import budget_figure
     from ..report.themes import save_themes
@@ -174,12 +174,12 @@ def write_budget(folder: Path, budget: Budget, setting: Setting) -> None:
         "curve": budget.curve,
     }
     save_themes(partial(budget_figure, budget.trials, budget.curve), folder / FIGURE)
-    write_atomically(folder / RECOMMENDED, recommended(setting, budget.best).encode())
+    write_atomically(folder / RECOMMENDED, recommended(setting, budget.best, data_dir).encode())
     write_atomically(folder / SUMMARY, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def recommended(setting: Setting, best: Candidate) -> str:
-    """A YAML for `run`: the options that the search was given, and the best setting."""
+def recommended(setting: Setting, best: Candidate, data_dir: str | None = None) -> str:
+    """A YAML for `run`: the options that the search was given, and the best setting; fact sets as `run` finds them."""
     import yaml
 
     given = {
@@ -193,6 +193,7 @@ def recommended(setting: Setting, best: Candidate) -> str:
     for name in ("weighting", "gamma"):  # `run` always compares, with the paper's where none is named
         if training.get(name) in ("none", "paper", 0.0):
             del training[name]
+    given["facts"] = locate(setting.facts.facts, data_dir)
     options = given | training | best.options | {"output_dir": "runs/recommended"}
     head = "# The setting that made the most facts stick; semantic-trainer run --config recommended.yaml\n"
     return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)

@@ -1,10 +1,12 @@
 """What `run` and `distances` refuse before anything is loaded."""
 
+import logging
 import math
 from typing import TYPE_CHECKING
 
 from transformers.integrations import get_reporting_integration_callbacks
 
+from ..study.settings import FIXED
 from ..training.training_args import SemanticTrainingArguments
 from ..tuners.arguments import check_tuning
 from ..tuners.methods import LOW_RANK
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from .budget import BudgetArguments
     from .recipe import StudyArguments
 
+logger = logging.getLogger(__name__)
 WITHOUT_EFFECT = {
     "eval_strategy": ("no", "`run` evaluates both arms at their end"),
     "load_best_model_at_end": (False, "`run` evaluates both arms at their end"),
@@ -57,6 +60,14 @@ def check_arms(training_args: SemanticTrainingArguments) -> None:
         raise ValueError(f"`report_to` names what is not installed: {error}") from error
 
 
+def warn_of_idle(training_args: SemanticTrainingArguments, command: str) -> None:
+    """Say which options of training a study's runs do not read: a YAML of `run` may have them."""
+    defaults = SemanticTrainingArguments(output_dir="")
+    idle = [n for n in FIXED if n != "disable_tqdm" and getattr(training_args, n) != getattr(defaults, n)]
+    if idle:
+        logger.warning("%s: without effect on `%s`, whose runs are kept as one JSON each", ", ".join(idle), command)
+
+
 def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments) -> None:
     """Refuse what `study` cannot do, before anything is loaded."""
     for name in ("resume", "overwrite", "known_labels"):
@@ -68,6 +79,7 @@ def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments
     for name, (value, _) in WITHOUT_EFFECT.items():
         if getattr(training_args, name) != value:
             raise ValueError(f"`{name}` has no effect on `study`, which only evaluates at the end. Leave it out.")
+    warn_of_idle(training_args, "study")
 
 
 def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArguments) -> None:
@@ -94,6 +106,8 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
             raise ValueError(f"`{name}` must be numbers above 0, but {values} was passed")
         if values and len(set(values)) < len(values):
             raise ValueError(f"`{name}` has a value twice: {values}")
+    if args.method in LOW_RANK and args.lora_r != type(args).lora_r and args.lora_alpha == 2 * args.lora_r:
+        raise ValueError("`lora_r` has no effect on `budget`, which looks for the best. Give `ranks`.")
     if args.ranks is not None and args.method not in LOW_RANK:
         raise ValueError(f"`ranks` has no effect on {args.method}. Leave it out.")
     for name in ("facts_per_run", "workers"):
@@ -102,6 +116,7 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
     for name, (value, _) in WITHOUT_EFFECT.items():
         if getattr(training_args, name) != value:
             raise ValueError(f"`{name}` has no effect on `budget`, which only evaluates at the end. Leave it out.")
+    warn_of_idle(training_args, "budget")
 
 
 def _check_numbers(training_args: SemanticTrainingArguments) -> None:

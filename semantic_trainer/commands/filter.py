@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 PLAN_FILES, FACTS_FILE, FIGURE_FILE = ("plan.json", "plan.parquet"), "filtered_facts.parquet", "filter.png"
 LONG_PLAN = 10_000  # swaps from which on a plan is easier to read as Parquet
 QUANTILES = (0.1, 0.9)
+CHOOSING = ("split", "limit")  # options of which facts are read: a measured set is taken whole
 
 
 @dataclass
@@ -114,6 +115,12 @@ def read_measured(args: FilterArguments, training_args: SemanticTrainingArgument
     sources = getattr(args, name)
     measured = [source for source in sources if is_measured(source)]
     if len(measured) == len(sources):
+        idle = [n for n in CHOOSING if getattr(args, n) is not None and (name, n) != ("pool", "limit")]
+        if idle:
+            raise ValueError(
+                f"`{idle[0]}` has no effect on `{name}` {measured[0]!r}, which is measured and taken whole. Leave it "
+                "out, or write the rows you mean to a Parquet file of their own."
+            )
         return sources
     if measured:
         others = [source for source in sources if source not in measured]
@@ -143,10 +150,10 @@ def check_prompts(args: FilterArguments, training_args: SemanticTrainingArgument
 
 
 def read_exclude(args: FilterArguments) -> list[str]:
-    """Ids of the facts that must not enter."""
+    """Ids of the facts that must not enter: all of these sets, whatever part of the others is filtered."""
     if not args.exclude:
         return []
-    return read_fact_sets(replace(args, facts=args.exclude, limit=None))[0]["fact_id"][:]
+    return read_fact_sets(replace(args, facts=args.exclude, limit=None, split=None))[0]["fact_id"][:]
 
 
 def shared_columns(train: Sequence[str], pool: Sequence[str]) -> list[str]:

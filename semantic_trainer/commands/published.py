@@ -150,6 +150,7 @@ def find_facts(published: Published, given: Sequence[str], data_dir: str | None)
         FileNotFoundError, ValueError: they are not found, or are not the run's.
     """
     from ..answers.store import text_hash
+    from ..facts.answered import without_answers
     from ..facts.sets import FactsArguments, read_fact_sets
     from ..study.settings import locate
 
@@ -162,7 +163,7 @@ def find_facts(published: Published, given: Sequence[str], data_dir: str | None)
         names, where, options = [str(table)], f"{FACTS} of {published.name!r}", {}
     else:
         names, where = locate(named_facts(published), data_dir), f"{SUMMARY} of {published.name!r}: its fact sets"
-    facts, _ = read_fact_sets(FactsArguments(facts=names, **options))
+    facts = without_answers(read_fact_sets(FactsArguments(facts=names, **options))[0])
     recorded = config.get("facts_hash")
     if recorded is None:
         logger.warning("the summary does not say which facts its table is of, so that these cannot be compared")

@@ -209,7 +209,7 @@ def with_known_labels(
 
 
 def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:
-    """The facts with the weights of the weighted arm; of self-paced ones, which change with each step, the last: 1."""
+    """The facts with the weights of the weighted arm; of self-paced ones, which change with each step, 1."""
     gamma, weighting = 1.0 if args.gamma is None else args.gamma, args.resolved_weighting
     weighting = "none" if weighting == "self_paced" else weighting
     return add_weights(facts, gamma, weighting, args.known_lambda, args.clip_distance, args.seed)

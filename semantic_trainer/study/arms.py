@@ -1,7 +1,7 @@
 """The arms of a study: a weighting or a filter, and what else an arm changes, as one line of text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 import yaml
@@ -19,7 +19,10 @@ FILTER_OPTIONS = tuple(f.name for f in fields(SemanticFilter))
 MODEL_OPTIONS = tuple(
     f.name for f in fields(ModelArguments) if f.name not in ("model", "revision", "dtype", "load_in")
 )
-STUDY_OPTIONS = ("output_dir", "seed", "weighting", "max_new_tokens", "answer_batch_size", "prompt_format", "shots")
+STUDY_OPTIONS = (
+    *("output_dir", "seed", "weighting", "max_new_tokens", "answer_batch_size"),
+    *("prompt_format", "system_prompt", "shots"),
+)
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,28 @@ class Arm:
         return self.base in FILTERS
 
     @property
+    def replace_share(self) -> float:
+        """The share of facts that a filter's arm is to replace."""
+        return wanted_share(self.filter)
+
+    @property
     def is_plain(self) -> bool:
         """Whether its loss is plain and no facts are replaced."""
         return self.base == PLAIN
+
+
+def wanted_share(chosen: Mapping[str, object]) -> float:
+    """The share of facts to replace by options of a filter, which need not name it."""
+    return float(chosen.get("replace_share", SemanticFilter.replace_share))
 
 
 def parse_arm(text: str) -> Arm:
     """An arm from `[NAME:] BASE [OPTION=VALUE ...]`.
 
     BASE is `plain`, a weighting of `add_weights` (`paper`, `constant`, `shuffled`, `inverse`, ...), `filter` (Eq. 4)
-    or `random_filter`, its control, both with the plain loss. An OPTION is one of training (`learning_rate=0.004`), of
-    model and method (`method=adalora`), or of the filter (`replace_share=0.2`); VALUE is read as YAML, without blanks.
+    or `random_filter`, its control, both with the plain loss unless they name a `weighting`. An OPTION is one of
+    training (`learning_rate=0.004`), of model and method (`method=adalora`), or of the filter (`replace_share=0.2`);
+    VALUE is read as YAML, without blanks.
     The default NAME is made of the rest.
 
     Raises:
@@ -89,11 +103,12 @@ def parse_arm(text: str) -> Arm:
 def _options_of(arm: Arm, key: str, text: str) -> dict[str, object]:
     """The dictionary of an arm that an option belongs to."""
     training = [f.name for f in fields(SemanticTrainingArguments) if f.init and f.name not in STUDY_OPTIONS]
+    training += ["weighting"] * arm.filters
     if key in FILTER_OPTIONS:
         if not arm.filters:
             raise ValueError(f"`arms` entry {text!r}: `{key}` has no effect but on {' and '.join(FILTERS)}")
         return arm.filter
-    if key == "gamma" and arm.weighting == "none":
+    if key == "gamma" and arm.weighting == "none" and not arm.filters:
         raise ValueError(f"`arms` entry {text!r}: `gamma` has no effect on the plain loss")
     if key in MODEL_OPTIONS:
         return arm.model

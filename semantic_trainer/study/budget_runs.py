@@ -50,10 +50,14 @@ class BudgetRuns:
         found = read_study(self.folder, self.setting.name)
         return {arm.name: found[arm.name] for arm in arms}
 
-    @property
-    def made(self) -> int:
-        """How many runs are there already, of an earlier try."""
-        return sum(map(len, read_study(self.folder, self.setting.name).values()))
+    def made(self, grid: Sequence[Candidate]) -> int:
+        """How many runs of a grid's batch sizes and ranks are there already."""
+        found = 0
+        for results in read_study(self.folder, self.setting.name).values():
+            config = results[0]["config"]
+            size, rank = config["per_device_train_batch_size"], config["lora_r"]
+            found += len(results) * any(c.batch_size == size and c.rank in (None, rank) for c in grid)
+        return found
 
     def costs(self, rate: float, shapes: Sequence[Shape], alpha: int) -> dict[Shape, Cost]:
         """What a run costs at each shape, from a short one of each; kept for a later try, which then plans alike.
@@ -92,16 +96,14 @@ class BudgetRuns:
 
     def expected(
         self, grid: Sequence[Candidate], costs: Mapping[Shape, Cost], weighted: bool, curve: Sequence[float]
-    ) -> tuple[int, float]:
-        """`(runs, seconds)` that a whole search takes on the workers, unless it goes past its learning rates.
-
-        Runs that are there already are among them; the seconds are for those that are not.
-        """
+    ) -> tuple[int, int, float]:
+        """Runs of a search that stays within its learning rates, those there already, and seconds for the others."""
         runs, budgets = planned_epochs(len(grid), weighted, curve)
         training = sum(costs[c.batch_size, c.rank]["training"] * c.epochs for c in grid)
         decoding = sum(costs[c.batch_size, c.rank]["decoding"] for c in grid)
         seconds = self.setting.per_run * (budgets * training + runs * decoding) / len(grid) / self.workers
-        return runs, seconds * max(0.0, 1 - self.made / runs)
+        made = min(self.made(grid), runs)
+        return runs, made, seconds * (1 - made / runs)
 
 
 def _read_costs(path: Path) -> dict[str, Cost]:

@@ -14,7 +14,8 @@ def controls_table(study: Study) -> Table:
     columns = ("setting", "control", "runs", *(f"{head}, less the paper's" for head in heads(SHOWN)))
     rows = []
     for setting, arms in study.items():
-        weighed = {results[0]["config"]["weighting"]: results for results in arms.values()}
+        whole = [results for results in arms.values() if not results[0]["config"].get("filter")]
+        weighed = {results[0]["config"]["weighting"]: results for results in whole}
         compared = {name: weighed[name] for name in ("paper", *CONTROLS) if name in weighed}
         found = differences(compared, "paper", SHOWN) if "paper" in compared else {}
         for name in [name for name in compared if name != "paper"] if found else ():

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from ..evaluation.statistics import average
+from .arms import wanted_share
 from .averages import by_distance, pooled_mean, pooled_share, run_of
 from .results import Study
 
@@ -89,7 +90,7 @@ def _replacement(results: Sequence[Mapping], part: str) -> Row:
     mean = average([accuracy_of_part(result, part) for result in results])
     low, high = mean["ci95"] or (None, None)
     return {
-        "wanted": results[0]["config"]["filter"]["replace_share"] if filtered else 0.0,
+        "wanted": wanted_share(results[0]["config"]["filter"]) if filtered else 0.0,
         "share": float(np.mean([f["reached_share"] for f in filtered])) if filtered else 0.0,
         "value": mean["value"],
         "ci_low": None if low is None else max(low, 0.0),

@@ -22,7 +22,7 @@ def predictors_table(study: Study) -> Table:
     rows = []
     for setting, arms in study.items():
         for arm, results in arms.items():
-            kept = [result["rows"] for result in results if "target_loss" in result["rows"]]
+            kept = [_taught(result["rows"]) for result in results if "target_loss" in result["rows"]]
             if kept:
                 rows.append((setting, arm, str(len(kept)), *_cells(kept)))
     notes = (
@@ -34,6 +34,13 @@ def predictors_table(study: Study) -> Table:
         *provenance(study),
     )
     return Table("What will stick", columns, tuple(rows), notes)
+
+
+def _taught(rows: Mapping[str, Sequence]) -> dict[str, list]:
+    """The facts that a run was taught: not those that a filter took out."""
+    parts = rows.get("part") or [""] * len(rows["distance"])
+    names = (*FEATURES, "knowledge_accuracy")
+    return {name: [v for v, part in zip(rows[name], parts, strict=True) if part != "removed"] for name in names}
 
 
 def _cells(runs: Sequence[Mapping[str, Sequence]]) -> list[str]:

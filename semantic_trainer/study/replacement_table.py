@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ..evaluation.comparison import adjust, paired_runs
 from ..evaluation.statistics import average
-from .arms import FILTERS
+from .arms import FILTERS, wanted_share
 from .averages import EMPTY, in_points, pair, without_words
 from .curves import PARTS, accuracy_of_part
 from .notes import PAIRED, provenance
@@ -42,6 +42,6 @@ def shares(arms: Results) -> dict[float, tuple[list, list]]:
     for results in arms.values():
         chosen = results[0]["config"]["filter"]
         if chosen:
-            kinds[chosen["kind"]][chosen["replace_share"]] = results
+            kinds[chosen["kind"]][wanted_share(chosen)] = results
     eq_4, random = kinds.values()
     return {share: pair(eq_4[share], random[share]) for share in sorted(eq_4.keys() & random.keys())}

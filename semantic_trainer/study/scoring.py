@@ -58,10 +58,10 @@ def select_rows(table: PerFact, rows: np.ndarray | None) -> PerFact:
 
 
 def describe_training(state: TrainerState, max_grad_norm: float) -> dict[str, object]:
-    """Steps, the mean loss, and the share of steps whose gradient was clipped."""
+    """Steps, the mean loss, and the share of steps whose gradient was clipped: none where `max_grad_norm` is 0."""
     norms = [log["grad_norm"] for log in state.log_history if "grad_norm" in log]
     return {
         "steps": state.global_step,
         "loss": next((log["train_loss"] for log in reversed(state.log_history) if "train_loss" in log), None),
-        "clipped_share": float(np.mean([norm > max_grad_norm for norm in norms])) if norms else None,
+        "clipped_share": float(np.mean([0 < max_grad_norm < norm for norm in norms])) if norms else None,
     }

@@ -28,6 +28,10 @@ FIXED = {  # what a run of a study does not leave to its options: it is short, a
     "logging_steps": 1,
     "remove_unused_columns": True,
     "learning_history": True,
+    "eval_strategy": "no",
+    "load_best_model_at_end": False,
+    "push_to_hub": False,
+    "resume_from_checkpoint": None,
 }
 
 
@@ -73,8 +77,18 @@ class Setting:
             raise ValueError(f"`unrelated` must be at least 0, but {self.unrelated} was passed")
         check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
         for arm in self.arms:
+            self._check_options(arm)
             check_tuning(self.model_of(arm))
             check_pruning(self.model_of(arm), optimizer_steps(self.training_of(arm, 0, "."), range(self.per_run)))
+
+    def _check_options(self, arm: Arm) -> None:
+        """Refuse options of an arm that would do nothing, or undo it."""
+        training = self.training_of(arm, 0, ".")
+        if training.weighting != "none" and training.gamma == 0.0:
+            raise ValueError(f"`arms` {arm.name!r} weighs with `gamma` 0, which is the plain loss. Use plain.")
+        idle = [name for name in arm.training if name in FIXED or name in training.idle_options()]
+        if idle:
+            raise ValueError(f"`arms` {arm.name!r}: `{idle[0]}` has no effect on this arm of a study. Leave it out.")
 
     @property
     def per_run(self) -> int:
@@ -99,7 +113,10 @@ class Setting:
             idle += [name for name in vars(plain) if name.startswith("lora_") and name != "lora_target_modules"]
         if method == "full":
             idle += ["lora_target_modules", "target_modules"]
-        return replace(self.model, **{**{name: getattr(plain, name) for name in idle}, **arm.model})
+        changed = {**{name: getattr(plain, name) for name in idle}, **arm.model}
+        if "lora_r" in arm.model and "lora_alpha" not in arm.model:  # the scale keeps its ratio to the rank
+            changed["lora_alpha"] = round(self.model.lora_alpha / self.model.lora_r * arm.model["lora_r"])
+        return replace(self.model, **changed)
 
     def training_of(self, arm: Arm, seed: int, output_dir: str) -> SemanticTrainingArguments:
         """The training of one run: its seed is the draw's."""

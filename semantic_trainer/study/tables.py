@@ -11,6 +11,7 @@ from .averages import EMPTY, differences, groups_of, in_points, over_runs, run_o
 from .bands_table import bands_table
 from .comparison_table import comparison_table
 from .controls_table import controls_table
+from .curves import facts_of
 from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
 from .replacement_table import replacement_table
@@ -37,11 +38,10 @@ def table_1(study: Study) -> Table:
     for setting, arms in study.items():
         for arm, results in arms.items():
             known = paper.deviation(results[0]["config"])
-            bad = sum(sum(map(bool, result["rows"]["bad_case"])) for result in results)
-            facts = sum(len(result["rows"]["bad_case"]) for result in results)
+            cases = [result["rows"]["bad_case"][i] for result in results for i in facts_of(result)]
             shares = [in_points(over_runs(results, metric)) for metric in ("deviation_in_bad", "deviation")]
             beside = EMPTY if known is None else f"{known:.2f}"
-            rows.append((setting, arm, str(len(results)), f"{bad} of {facts}", *shares, beside))
+            rows.append((setting, arm, str(len(results)), f"{sum(map(bool, cases))} of {len(cases)}", *shares, beside))
     notes = (
         "Per cent with 95 % intervals (Wilson's where a run is one fact, else Student's t over runs). Both shares "
         "have one numerator: every deviating case is a bad case. A bad case is not strictly right, or its new "
@@ -154,6 +154,14 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
             "`tables` replacement needs Eq. 4 and random replacement of one share. Add to `arms`, for example, "
             '"eq4: filter replace_share=0.6" and "random: random_filter replace_share=0.6".'
         )
+    for setting in settings if "replacement" in names else ():
+        shares = [(arm.base, arm.replace_share) for arm in setting.arms if arm.filters]
+        twice = [f"{kind} replace_share={share:g}" for kind, share in shares if shares.count((kind, share)) > 1]
+        if twice:
+            raise ValueError(
+                f"`tables` replacement compares one arm of each kind and share, but {setting.name} has more with "
+                f"{twice[0]}. Give them settings of their own."
+            )
     if "table4" in names and settings and not any(arm.is_plain for s in settings for arm in s.arms):
         raise ValueError("`tables` table4 needs an arm with the plain loss. Add plain to `arms`.")
     if "table5" in names and settings and not any(setting.examples for setting in settings):
@@ -161,7 +169,7 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
 
 
 def _replaces_in_pairs(setting: Setting) -> bool:
-    shares = [{arm.filter.get("replace_share") for arm in setting.arms if arm.base == kind} for kind in FILTERS]
+    shares = [{arm.replace_share for arm in setting.arms if arm.base == kind} for kind in FILTERS]
     return bool(set.intersection(*shares))
 
 

@@ -12,7 +12,7 @@ from datasets import Dataset
 from ..distance.columns import Columns, Source
 from ..distance.filter_plan import ROW, FilterPlan
 from ..facts.messages import shown
-from .data_collator import EXAMPLE, WEIGHT
+from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator
 
 TOKENS = ("input_ids", "labels", "attention_mask")
 KEPT = (WEIGHT, EXAMPLE)
@@ -123,21 +123,26 @@ def columns_needed(collator: object) -> tuple[str, ...]:
 
 
 @contextmanager
-def without_swaps(trainer: object) -> Iterator[None]:
-    """While a loader of evaluation data is made: nothing in it is the training set's, and it has no `row`."""
+def evaluating(trainer: object) -> Iterator[None]:
+    """While a loader of evaluation data is made: rows are padded, weighted ones too, and none is the training set's.
+
+    The parent computes their loss, which knows neither of shared prefixes nor of `row`.
+    """
     before = trainer.data_collator
-    trainer.data_collator = _unfiltered(before)
+    trainer.data_collator = _for_evaluation(before)
     try:
         yield
     finally:
         trainer.data_collator = before
 
 
-def _unfiltered(collator: object) -> object:
+def _for_evaluation(collator: object) -> object:
+    if isinstance(collator, SharedPrefixCollator):
+        return WeightedCollator(FactCollator(collator.pad_token_id))
     if isinstance(collator, SemanticFilterCollator):
         return collator.collator
     if isinstance(_filter_in(collator), SemanticFilterCollator):
         outer = copy(collator)
-        outer.collator = _unfiltered(collator.collator)
+        outer.collator = _for_evaluation(collator.collator)
         return outer
     return collator

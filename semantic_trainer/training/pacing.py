@@ -120,6 +120,11 @@ class Pacing(TrainerCallback):
         if state.global_step == 0:  # not resumed; nor does a second training go on from the first one's epochs
             self.epoch, self.sums, self.seen = 0, np.zeros_like(self.sums), np.zeros_like(self.seen)
             self._take(self.score())
+        elif self.losses is None:
+            raise ValueError(
+                "self-paced weights cannot go on from this checkpoint: its losses were not read, since DeepSpeed "
+                "resumes in a way of its own. Start anew, or without DeepSpeed."
+            )
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object

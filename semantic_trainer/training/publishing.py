@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from huggingface_hub import CommitInfo
+    from transformers.trainer_utils import TrainOutput
 
 logger = logging.getLogger(__name__)
 CARD = "README.md"
@@ -31,6 +32,12 @@ class PublishedSafely:
     holds `hub_token` in clear, and with `hub_strategy="checkpoint"` the optimizer's state. What it saves on disk holds
     no token either.
     """
+
+    def train(self, *args: object, **kwargs: object) -> "TrainOutput":
+        """As the parent; what could not be published at the first checkpoint is refused before step 1."""
+        if self.args.push_to_hub:
+            self._base_on_hub()
+        return super().train(*args, **kwargs)
 
     def push_to_hub(
         self,

@@ -1,5 +1,6 @@
 """What a weighted trainer keeps of each training row's loss: to pace by, and to tell when the row was learnt."""
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -14,7 +15,9 @@ from ..facts.schema import replace_columns
 from ..tuners.untrained import adds_nothing
 from .data_collator import EXAMPLE, WEIGHT
 from .history import LearningHistory
-from .pacing import Pacing, logger, mean_losses
+from .pacing import Pacing, mean_losses
+
+logger = logging.getLogger(__name__)
 
 TARGET_LOSS = "target_loss"  # a column: what the first table of losses is taken from
 

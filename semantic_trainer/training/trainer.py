@@ -22,7 +22,7 @@ from ..facts.prompts import PromptFormat
 from ..tuners.fused_lora import fused_lora
 from .checks import check_processes, check_trainable
 from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
-from .filter_collator import without_swaps
+from .filter_collator import evaluating
 from .losses import stock_token_nll, weighted_sum
 from .model_traits import uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
 from .preparation import Preparation
@@ -128,12 +128,12 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
     def get_eval_dataloader(self, eval_dataset: object = None) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
         facts = None if isinstance(eval_dataset, str) else eval_dataset
-        with without_swaps(self):
+        with evaluating(self):
             return super().get_eval_dataloader(eval_dataset if facts is None else self._preparation.eval(facts))
 
     def get_test_dataloader(self, test_dataset: object) -> DataLoader:
         """As the parent; a dataset of facts is tokenised first."""
-        with without_swaps(self):
+        with evaluating(self):
             return super().get_test_dataloader(self._preparation.eval(test_dataset))
 
     def compute_loss(

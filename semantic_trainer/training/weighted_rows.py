@@ -12,7 +12,7 @@ class WeightedRows:
     """Part of a `Trainer` whose training rows have a `weight`; stands before `Trainer` among the parents.
 
     Attributes:
-        weighted: whether the training loss is weighted; without, everything here is the parent's.
+        weighted: whether the training loss is weighted; without, this only adds `clipped_steps` to the logs.
         weight_statistics: logged once, with the first loss.
     """
 

@@ -112,6 +112,7 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
         ({"executor": "slurm"}, "`executor` 'slurm' is unknown"),
         ({"method": "lorra"}, "`method` 'lorra' is none of lora"),
         ({"lora_r": "0"}, "`lora_r` must be at least 1, but 0 was passed"),
+        ({"lora_r": "16"}, "`lora_r` has no effect on `budget`, which looks for the best. Give `ranks`"),
         ({"learning_rate": "0.01"}, "`learning_rate` has no effect on `budget`, which looks for the best"),
         ({"per_device_train_batch_size": "4"}, "Give `batch_sizes`"),
         ({"batch_sizes": ["13"], "dataloader_drop_last": "true"}, "would drop all 12 facts: a batch takes 13"),

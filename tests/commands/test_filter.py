@@ -59,6 +59,13 @@ def test_bounds_and_the_control(files: list[str], tmp_path: Path, capsys: pytest
     assert "24 of 40 facts replaced" in capsys.readouterr().out
 
 
+def test_what_is_measured_is_taken_whole(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    argv = ["filter", *files, "--output_dir", str(tmp_path / "out")]
+    for option in (["--split", "dev"], ["--limit", "10"]):
+        assert main([*argv, *option]) == 2
+        assert f"`{option[0][2:]}` has no effect on `facts`" in capsys.readouterr().err
+
+
 def test_facts_of_the_evaluation_never_enter(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["filter", *files, "--exclude", files[3], "--output_dir", str(tmp_path / "out")]) == 2
     assert "no row that may enter: of 200 are kept out: exclude_ids 200" in capsys.readouterr().err

@@ -41,6 +41,14 @@ def test_wrong_arms_are_refused(text: str, message: str) -> None:
         parse_arm(text)
 
 
+def test_a_filter_trains_with_the_plain_loss_or_the_weights_it_names() -> None:
+    arm, bare = parse_arm("filter weighting=self_paced"), parse_arm("random_filter")
+    assert (arm.training, arm.filter) == ({"weighting": "self_paced"}, {})
+    assert (arm.replace_share, bare.replace_share, bare.training) == (0.6, 0.6, {})
+    with pytest.raises(ValueError, match="`weighting` is no option of an arm"):
+        parse_arm("plain weighting=paper")
+
+
 def test_names_come_once() -> None:
     assert [arm.name for arm in parse_arms(["plain", "paper"])] == ["plain", "paper"]
     with pytest.raises(ValueError, match="twice"):

@@ -47,6 +47,10 @@ def test_the_table_has_a_row_an_arm_whose_results_know_the_loss() -> None:
         rows = {"distance": draw.uniform(0, 1, 80).tolist(), "target_loss": draw.uniform(0, 8, 80).tolist()}
         rows["knowledge_accuracy"] = (np.array(rows["target_loss"]) + draw.normal(0, 1, 80) < 4).tolist()
         runs.append({**results(PLAIN, "none")[0], "rows": rows})
+    taken_out = {name: [*column, 0.5] for name, column in runs[0]["rows"].items()} | {
+        "part": [*["kept"] * 80, "removed"]
+    }
+    runs[0] = {**runs[0], "rows": taken_out}
     older = {**runs[0], "rows": {"distance": [0.1], "knowledge_accuracy": [True]}}
     table = predictors_table({"four": {"plain": runs, "paper": [older]}})
     ((setting, arm, n, facts, learnt, *rho, near, loss, both),) = table.rows

@@ -1,10 +1,13 @@
 """Eq. 4 beside random replacement: paired by run, share by share, on the three sets of facts."""
 
+import copy
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from semantic_trainer.study.averages import EMPTY
+from semantic_trainer.study.curves import accuracy_by_replacement
 from semantic_trainer.study.replacement_table import replacement_table
 
 from .synthetic import the_studies
@@ -30,6 +33,16 @@ def test_each_share_and_set_of_facts_is_a_paired_comparison(arms: dict[str, list
     assert row["by Eq. 4, less at random"].startswith(
         f"{100 * np.subtract(*values).mean():+.1f} [{low:.1f}, {high:.1f}], p = "
     )
+
+
+def test_a_share_that_is_not_named_is_the_default(arms: dict[str, list]) -> None:
+    bare = {name: [copy.deepcopy(r) for r in arms[f"{name}-0.6"]] for name in ("filter", "random_filter")}
+    for result in (r for results in bare.values() for r in results):
+        del result["config"]["filter"]["replace_share"]
+    assert (
+        replacement_table({"zsre": bare}).rows == replacement_table({"zsre": {n: arms[f"{n}-0.6"] for n in bare}}).rows
+    )
+    assert {row["wanted"] for row in accuracy_by_replacement({"zsre": {"plain": arms["plain"], **bare}})} == {0.0, 0.6}
 
 
 def test_only_shares_and_runs_that_both_have(arms: dict[str, list]) -> None:

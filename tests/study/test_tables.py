@@ -50,7 +50,7 @@ def result(run: int, weighting: str, values: dict[str, float | None], **config: 
         "draw": {"group": "all", "run": run, "seed": run},
         "scores": {name: {**undefined("strict"), "value": values.get(name)} for name in names},
         "environment": {"commit": "0123456789abcdef", "seconds": {"total": 77.7}},
-        "rows": {"bad_case": [True, False]},
+        "rows": {"bad_case": [True, False], "distance": [0.2, 0.4]},
     }
 
 
@@ -96,6 +96,14 @@ def test_controls_are_compared_with_the_weights_they_are_of() -> None:
     found = stats.ttest_rel(PLAIN["knowledge_accuracy"], PAPER["knowledge_accuracy"]).confidence_interval(0.95)
     assert cells[0].startswith(f"-5.5 [{100 * found.low:.1f}, {100 * found.high:.1f}], p = ")
     assert controls_table({"plain": {"plain": arms["plain"]}}).rows == ()
+
+
+def test_facts_that_a_filter_added_are_no_cases_of_its_draw() -> None:
+    found = results(PLAIN, "none")
+    for one in found:
+        rows = {"bad_case": [True, False, True], "distance": [0.2, 0.4, 0.6], "part": ["kept", "removed", "added"]}
+        one["rows"] = rows
+    assert table_1({"four": {"plain": found}}).rows[0][3] == "4 of 8"
 
 
 def test_the_comparison_names_learning_rates_and_leaves_out_what_was_not_measured() -> None:

@@ -124,6 +124,10 @@ def test_a_local_base_and_a_secret_are_refused(
     config.base_model_name_or_path = str(tmp_path)
     with pytest.raises(ValueError, match="which nobody else has. Say what the Hub calls it"):
         trainer.push_to_hub()
+    trainer.args.push_to_hub = True
+    with pytest.raises(ValueError, match="which nobody else has. Say what the Hub calls it"):
+        trainer.train()
+    assert trainer.state.global_step == 0
     config.base_model_name_or_path = "org/base"
     with pytest.raises(LeakError, match="README.md was not published"):
         trainer.push_to_hub(tags=[TOKEN])

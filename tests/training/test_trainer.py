@@ -70,8 +70,9 @@ def test_a_classification_script_runs(options: dict) -> None:
     small = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
     model = LlamaForSequenceClassification(LlamaConfig(**small, num_attention_heads=2, pad_token_id=0, num_labels=2))
     data = Dataset.from_dict({"input_ids": [[5, 6], [7, 8]], "labels": [0, 1]})
-    Trainer(copy.deepcopy(model), TrainingArguments(**options), train_dataset=data).train()
-    Weighted(model, TrainingArguments(**options), train_dataset=data).train()
+    stock = Trainer(copy.deepcopy(model), TrainingArguments(**options), train_dataset=data).train()
+    ours = Weighted(model, TrainingArguments(**options), train_dataset=data).train()
+    assert ours.training_loss == stock.training_loss
 
 
 def test_compute_loss_func_is_refused(model: torch.nn.Module, tokens: Dataset, arguments: Callable) -> None:
@@ -115,6 +116,17 @@ def test_unweighted_evaluation_loss_is_the_stock_trainers(
     expected = stock.evaluate()["eval_loss"]
     assert ours.evaluate()["eval_loss"] == expected
     assert ours.evaluate(ours.train_dataset)["eval_loss"] == expected
+
+
+def test_training_rows_of_facts_are_evaluated_as_the_stock_trainer_does(
+    model: torch.nn.Module, facts: Dataset, tokenizer: object, arguments: Callable
+) -> None:
+    ours = Weighted(model, arguments(weighting="self_paced"), train_dataset=facts, processing_class=tokenizer)
+    assert {"weight", "example_number"} <= set(ours.train_dataset.column_names)
+    rows = ours.train_dataset.select_columns(["input_ids", "labels"])
+    expected = Trainer(model, arguments(), FactCollator(), eval_dataset=rows).evaluate()["eval_loss"]
+    assert ours.evaluate(ours.train_dataset)["eval_loss"] == expected
+    assert ours.predict(ours.train_dataset).metrics["test_loss"] == expected
 
 
 def test_several_evaluation_sets_metrics_predictions_and_callbacks(

@@ -1,0 +1,52 @@
+"""A setting refuses arms whose options would do nothing, and completes those it has."""
+
+import pytest
+
+from semantic_trainer.facts.sets import FactsArguments
+from semantic_trainer.study.arms import parse_arms
+from semantic_trainer.study.settings import Setting
+from semantic_trainer.study.tables import check_tables
+from semantic_trainer.training.training_args import SemanticTrainingArguments
+from semantic_trainer.tuners.arguments import ModelArguments
+
+
+def setting(*arms: str, gamma: float | None = None, **model: object) -> Setting:
+    training = SemanticTrainingArguments("out", gamma=gamma, use_cpu=True)
+    return Setting("one", FactsArguments(facts=["f.jsonl"]), ModelArguments(**model), training, parse_arms(arms))
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ("paper gamma=0", "weighs with `gamma` 0, which is the plain loss. Use plain"),
+        ("self_paced gamma=2", "`gamma` has no effect on this arm"),
+        ("plain pacing_temperature=3", "`pacing_temperature` has no effect on this arm"),
+        ("self_paced known_lambda=0", "`known_lambda` has no effect on this arm"),
+        ("filter gamma=2", "`gamma` has no effect on this arm"),
+        ("plain logging_steps=3", "`logging_steps` has no effect on this arm"),
+        ("plain push_to_hub=true", "`push_to_hub` has no effect on this arm"),
+        ("plain system_prompt=Hi", "`system_prompt` is no option of an arm"),
+    ],
+)
+def test_options_without_effect_are_refused(arm: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        setting(arm)
+
+
+def test_replacement_is_of_one_arm_of_each_kind_and_share() -> None:
+    pair = setting("filter", "random_filter replace_share=0.6")
+    check_tables(["replacement"], [pair])
+    twice = setting("filter", "random_filter", "wide: filter replace_share=0.6 spread_weight=2")
+    with pytest.raises(ValueError, match="one has more with filter replace_share=0.6"):
+        check_tables(["replacement"], [pair, twice])
+
+
+def test_a_shared_gamma_of_0_leaves_the_plain_arms_alone() -> None:
+    assert setting("plain", "filter", gamma=0.0).arms
+    with pytest.raises(ValueError, match="`arms` 'paper' weighs with `gamma` 0"):
+        setting("plain", "paper", gamma=0.0)
+
+
+def test_the_scale_keeps_its_ratio_to_the_rank_unless_it_is_given() -> None:
+    one = setting("plain", "plain lora_r=32", "plain lora_r=4 lora_alpha=5", lora_r=8, lora_alpha=24)
+    assert [(m.lora_r, m.lora_alpha) for m in map(one.model_of, one.arms)] == [(8, 24), (32, 96), (4, 5)]
