@@ -3,17 +3,20 @@
     python docs/render.py
 
 A page takes a table or a figure between `<!-- table results/.../NAME.md -->` and `<!-- /table -->`, without its title;
-a budget search is named by its `budget.json`.
+a budget search is named by its `budget.json`, the trainers' own arguments by `arguments`.
 """
 
 import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
+from transformers import TrainingArguments
 
+from semantic_trainer import SemanticSFTConfig, SemanticTrainingArguments
 from semantic_trainer.commands import study
 from semantic_trainer.evaluation.comparison import Difference
 from semantic_trainer.files import write_atomically
@@ -37,12 +40,25 @@ def with_tables(page: str, root: Path = ROOT) -> str:
     """A page with its tables as they are in `root` now."""
 
     def filled(match: re.Match) -> str:
+        if match["path"] == "arguments":
+            return match[1] + arguments_table() + match[4]
         path = Path(match["path"])
         text = (root / path).read_text(encoding="utf-8")
         body = search_table(json.loads(text)) if path.suffix == ".json" else text.split("\n", 2)[2]
         return match[1] + PICTURE.sub(rf'\1="../{path.parent.as_posix()}/', body) + match[4]
 
     return BLOCK.sub(filled, page)
+
+
+def arguments_table() -> str:
+    """What `SemanticTrainingArguments` adds to `TrainingArguments`, and which of it `SemanticSFTConfig` has too."""
+    lines = ["| argument | default | | TRL's trainer |", "|---|---|---|---|"]
+    stock, trl = ({f.name for f in fields(kind)} for kind in (TrainingArguments, SemanticSFTConfig))
+    for f in fields(SemanticTrainingArguments):
+        if f.name not in stock:
+            has = "yes" if f.name in trl else ""
+            lines.append(f"| `{f.name}` | `{f.default}` | {f.metadata['help'].replace('|', chr(92) + '|')} | {has} |")
+    return "\n".join(lines) + "\n"
 
 
 def search_table(found: Mapping) -> str:
