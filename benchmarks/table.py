@@ -15,7 +15,8 @@ HEAD = """# Benchmarks
 
 Speed and memory of this project beside what one would use instead, alternating in one run with the same facts,
 tokens, stop rule, dtype and threads. Every figure is a median with its quartiles; a ratio is the median over pairs,
-with a bootstrap 95 % interval, which for two or three pairs is no more than their range. `make bench` runs every section at its default size and writes this page; `make bench
+with a bootstrap 95 % interval, which for two or three pairs is no more than their range. `make bench` runs every
+section at its default size and writes this page; `make bench
 QUICK=1` is the small one and writes to `runs/bench`. Each section names the command it was measured by; every single
 timing, batch sizes tried, checks and a profile of the training step are in `results/bench.json`.
 """

@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from ..facts.messages import suggest
 from .finished import PLACES, LoadedRun, check_folder, load_run
+from .options import refuse
 from .terminal import console as terminal
 from .terminal import printable
 
@@ -31,12 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--max_new_tokens", type=int, metavar="N", help="Longest answer in tokens; by default the run's own number."
     )
     parser.add_argument("--model", metavar="DIR", help="Where the run's base model is now, if it has moved.")
-    parser.error = _raise
+    parser.error = refuse
     return parser
-
-
-def _raise(message: str) -> NoReturn:
-    raise ValueError(message)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

@@ -5,7 +5,7 @@ import logging
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -24,7 +24,7 @@ from ..tuners.arguments import ModelArguments
 from ..tuners.methods import LOW_RANK
 from .checks import check_budget, check_steps
 from .defaults import EPOCHS, compared
-from .options import parse
+from .options import parse, part_of
 from .run import RunArguments
 from .terminal import console as terminal
 
@@ -112,9 +112,7 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
 
 def create_setting(args: BudgetArguments, training_args: SemanticTrainingArguments) -> Setting:
     """The setting of the study that the search is, for as many facts a run as there are, or as were asked for."""
-    facts, model = (
-        kind(**{f.name: getattr(args, f.name) for f in fields(kind)}) for kind in (FactsArguments, ModelArguments)
-    )
+    facts, model = part_of(args, FactsArguments), part_of(args, ModelArguments)
     setting = Setting(NAME, facts, model, training_args, (), size=args.facts_per_run or SAMPLE, unrelated=0)
     found = len(setting.read_pool(args.data_dir))
     if args.facts_per_run is None:

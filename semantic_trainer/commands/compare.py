@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..files import check_writable
 from .finished import check_folder
+from .options import refuse
 from .terminal import console as terminal
 
 if TYPE_CHECKING:  # --help needs none of them
@@ -38,12 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
         default=Path("compare.png"),
         help="The figure; compare.png by default.",
     )
-    parser.error = _raise
+    parser.error = refuse
     return parser
-
-
-def _raise(message: str) -> NoReturn:
-    raise ValueError(message)
 
 
 def main(argv: Sequence[str]) -> int:

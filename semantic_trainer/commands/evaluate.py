@@ -3,13 +3,14 @@
 import argparse
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..facts.messages import suggest
 from ..hub.card import card_values, contradictions, other_rows
 from ..hub.plan import ADAPTER, MODEL, Upload, weights_sha256
 from ..hub.pull import CARD
 from .finished import PLACES
+from .options import refuse
 from .published import Published, find_facts, open_published
 from .terminal import console as terminal
 from .terminal import printable
@@ -50,12 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trust_remote_code", action="store_true", help="Run code that the base model's repository holds."
     )
-    parser.error = _raise
+    parser.error = refuse
     return parser
-
-
-def _raise(message: str) -> NoReturn:
-    raise ValueError(message)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:

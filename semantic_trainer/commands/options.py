@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import get_args, get_origin, get_type_hints
+from typing import NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 from ..facts.messages import suggest
+
+T = TypeVar("T")
 
 
 def parse(
@@ -21,7 +23,7 @@ def parse(
 
     usage = f"semantic-trainer {prog} [--config FILE.yaml] [--OPTION VALUE ...]"  # argparse would list every option
     parser = TrlParser(types, prog=f"semantic-trainer {prog}", usage=usage, allow_abbrev=False)
-    parser.error = _raise  # argparse would print every option first
+    parser.error = refuse  # argparse would print every option first
     argv = [part for option in argv for part in (option.split("=", 1) if option.startswith("--config=") else [option])]
     config = argv[argv.index("--config") + 1 :][:1] if "--config" in argv else None
     if config is not None and (not config or config[0].startswith("--")):
@@ -75,8 +77,14 @@ def _named_twice(node: object) -> str | None:
     return twice or next(filter(None, (_named_twice(value) for _, value in node.value)), None)
 
 
-def _raise(message: str) -> None:
+def refuse(message: str) -> NoReturn:
+    """In the place of a parser's `error`, which would print every option and leave."""
     raise ValueError(message)
+
+
+def part_of(args: object, kind: type[T]) -> T:
+    """The options of one dataclass among those of another that inherits from it."""
+    return kind(**{f.name: getattr(args, f.name) for f in fields(kind)})
 
 
 def check_types(arguments: object) -> None:

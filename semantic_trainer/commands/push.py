@@ -4,12 +4,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ..hub.plan import WHOLE, Upload, files_to_push, weights_sha256, with_base
 from ..hub.scan import check_leaks, without_paths
 from ..hub.upload import check_license, check_repo_id, commit
 from .finished import AGAIN, PLACES, check_folder, check_model, read_summary
+from .options import refuse
 from .terminal import console as terminal
 
 if TYPE_CHECKING:  # --help needs none of it
@@ -57,12 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--base_model", metavar="ORG/NAME", help="The base's name on the Hub, if the run's was a folder."
     )
     parser.add_argument("--license", metavar="ID", help="For the card, as the Hub writes it: apache-2.0, mit, ...")
-    parser.error = _raise
+    parser.error = refuse
     return parser
-
-
-def _raise(message: str) -> NoReturn:
-    raise ValueError(message)
 
 
 def main(argv: Sequence[str]) -> int:

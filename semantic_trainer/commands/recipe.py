@@ -11,7 +11,7 @@ from ..study.protocol import PROTOCOLS, parse_groups
 from ..study.settings import Setting
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_study
-from .options import check_config, parse
+from .options import check_config, parse, part_of
 from .run import RunArguments
 
 SCALES = ("smoke", "file", "paper")
@@ -155,9 +155,7 @@ def create_setting(name: str, args: StudyArguments, training: SemanticTrainingAr
     from ..facts.sets import FactsArguments
     from ..tuners.arguments import ModelArguments
 
-    facts, model = (
-        kind(**{f: getattr(args, f) for f in kind.__dataclass_fields__}) for kind in (FactsArguments, ModelArguments)
-    )
+    facts, model = part_of(args, FactsArguments), part_of(args, ModelArguments)
     return Setting(
         name=name,
         facts=facts,

@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from ..distribution import gather
 from ..files import write_atomically
+from .pacing import mean_losses
 
 STATE_FILE = "history_state.safetensors"
 CERTAIN = math.log(2)  # nats: a token with less has a probability above one half, and so is the greedy one
@@ -48,14 +49,11 @@ class LearningHistory(TrainerCallback):
             nll: (n,) losses of target tokens.
             examples: (n,) which of the B rows each belongs to.
         """
-        nll, examples = nll.detach().double().cpu(), examples.cpu()
-        sums = torch.zeros(2, len(rows), dtype=torch.float64)
-        sums[0].index_add_(0, examples, nll)
-        sums[1].scatter_reduce_(0, examples, nll, "amax")
-        counts = torch.bincount(examples, minlength=len(rows))
-        numbers = rows.long().cpu()[counts > 0].numpy()
-        self.epoch[0, numbers] = (sums[0] / counts)[counts > 0].numpy()
-        self.epoch[1, numbers] = sums[1][counts > 0].numpy()
+        means, seen = mean_losses(nll, examples, len(rows))
+        worst = torch.zeros(len(rows), dtype=torch.float64)
+        worst.scatter_reduce_(0, examples.cpu(), nll.detach().double().cpu(), "amax")
+        numbers = rows.long().cpu().numpy()[seen]
+        self.epoch[0, numbers], self.epoch[1, numbers] = means[seen], worst.numpy()[seen]
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
