@@ -130,6 +130,16 @@ def in_points(value: Mapping[str, object]) -> str:
     return f"{100 * value['value']:.1f}{interval}"
 
 
+def number(value: Mapping[str, object]) -> str:
+    """`0.6139 [0.5504, 0.6774]` of a number that is never below 0."""
+    if value["value"] is None:
+        return EMPTY
+    interval = (
+        "" if value["ci95"] is None else " [{:.4g}, {:.4g}]".format(*(max(bound, 0.0) for bound in value["ci95"]))
+    )
+    return f"{value['value']:.4g}{interval}"
+
+
 def pair(a: Sequence[Mapping[str, object]], b: Sequence[Mapping[str, object]]) -> tuple[list, list]:
     """The results of two arms of the runs that both have, in one order."""
     theirs = {run_of(result): result for result in b}

@@ -1,10 +1,10 @@
 """Table 2 from a study's results: norms of a projection and of its change, by group of distances."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..evaluation.statistics import average, undefined
 from . import paper
-from .averages import EMPTY, groups_of
+from .averages import EMPTY, groups_of, number
 from .notes import paper_notes
 from .results import Study
 from .table import Table
@@ -34,7 +34,7 @@ def table_2(study: Study) -> Table:
                 means = [_mean([s[norm] for s in by_group[g]]) for g in groups]
                 beside = [paper.norm(results[0]["config"], norm, group) for group in known]
                 texts = [EMPTY if value is None else f"{value:g}" for value in beside]
-                rows.append((setting, arm, words, *map(_number, means), *texts))
+                rows.append((setting, arm, words, *map(number, means), *texts))
     notes = (
         "Frobenius norms, mean over runs with its 95 % t interval; amplification is the norm of ΔW over that of W on "
         "the top r singular directions of ΔW.",
@@ -59,13 +59,3 @@ def _measured(study: Study) -> list[str]:
             places = sorted({f"{s['projection']} of layer {s['layer']}" for s in spectra})
             notes.append(f"{setting}, {arm}: {', '.join(places)} (the first layer is 0), r = {r}.")
     return notes
-
-
-def _number(value: Mapping[str, object]) -> str:
-    """A norm, and its interval without what is below 0."""
-    if value["value"] is None:
-        return EMPTY
-    interval = (
-        "" if value["ci95"] is None else " [{:.4g}, {:.4g}]".format(*(max(bound, 0.0) for bound in value["ci95"]))
-    )
-    return f"{value['value']:.4g}{interval}"

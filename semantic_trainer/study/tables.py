@@ -12,6 +12,7 @@ from .bands_table import bands_table
 from .comparison_table import comparison_table
 from .controls_table import controls_table
 from .curves import facts_of
+from .features_table import features_table
 from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
 from .replacement_table import replacement_table
@@ -127,7 +128,7 @@ def table_5(study: Study) -> Table:
     return Table("Table 5: answers", columns, tuple(rows), notes)
 
 
-TABLES: dict[str, Callable[[Study], Table]] = {
+TABLES: dict[str, Callable[..., Table]] = {
     "table1": table_1,
     "table2": table_2,
     "table3": table_3,
@@ -138,7 +139,9 @@ TABLES: dict[str, Callable[[Study], Table]] = {
     "bands": bands_table,
     "replacement": replacement_table,
     "predictors": predictors_table,
+    "features": features_table,
 }
+FROM_FILES = ("features",)  # made of what lies beside the results, and so of their folder too
 
 
 def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None:
@@ -149,6 +152,9 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
     bare = [setting.name for setting in settings if "spectra" not in setting.measures]
     if "table2" in names and bare:
         raise ValueError(f"`tables` table2 needs spectra, which {bare[0]} has not. Add measures: [spectra].")
+    bare = [setting.name for setting in settings if "features" not in setting.measures]
+    if "features" in names and bare:
+        raise ValueError(f"`tables` features needs them, which {bare[0]} has not. Add measures: [features].")
     if "replacement" in names and settings and not any(_replaces_in_pairs(setting) for setting in settings):
         raise ValueError(
             "`tables` replacement needs Eq. 4 and random replacement of one share. Add to `arms`, for example, "
@@ -191,7 +197,7 @@ def write_tables(
     study = read_settings(folder, settings)
     paths = []
     for name in names:
-        table = TABLES[name](study)
+        table = TABLES[name](study, *([folder] if name in FROM_FILES else []))
         text = table.to_markdown().rstrip("\n") + f"\n- Command: `{command}`\n"
         path = folder / "tables" / f"{name}.md"
         write_atomically(path, text.encode())

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from semantic_trainer.study.features_table import features_table
 from semantic_trainer.study.measures import measure_spectrum, read_features, write_features
 
 from .conftest import results, tables
+from .synthetic import a_result
 from .test_deltas import adapted
 
 ARMS = [
@@ -92,3 +94,23 @@ def test_a_run_whose_features_are_missing_is_made_again(recipe: Callable, study:
     study(written)
     assert {path: path.read_bytes() for path in wanted} == wanted
     assert (folder / "main" / "plain" / "0000.json").stat().st_mtime_ns == kept
+
+
+def test_the_table_of_features_is_made_run_by_run(tmp_path: Path) -> None:
+    draw, results = np.random.default_rng(0), []
+    for group, width in (("near", 1.0), ("far", 3.0)):
+        for run in range(2):
+            result = a_result(run, np.full(20, 0.5), np.ones(20), group=group, bounds=[0, 1], measures=["features"])
+            write_features(tmp_path / f"zsre/plain/{group}-{run:04d}.json", draw.normal(0, width, (20, 4)))
+            results.append(result)
+    spreads, directions = features_table({"zsre": {"plain": results}}, tmp_path).rows
+    assert (spreads[:3], spreads[-1]) == (("zsre", "plain", "spread"), "2")
+    rows = [read_features(tmp_path / f"zsre/plain/far-000{run}.json") for run in range(2)]
+    expected = np.mean([np.sqrt(((r - r.mean(0)) ** 2).sum(1).mean()) for r in rows])
+    assert float(spreads[4].split()[0]) == pytest.approx(expected, rel=1e-3)
+    values = [np.linalg.eigvalsh(np.cov(r.T)) for r in rows]
+    expected = np.mean([v.sum() ** 2 / (v**2).sum() for v in values])
+    assert float(directions[4].split()[0]) == pytest.approx(expected, rel=1e-3)
+    results[0]["config"]["measures"] = []
+    with pytest.raises(ValueError, match="zsre, plain holds none. Add measures"):
+        features_table({"zsre": {"plain": results}}, tmp_path)
