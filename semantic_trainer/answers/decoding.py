@@ -69,7 +69,7 @@ def answering(model: torch.nn.Module, dtype: str) -> Iterator[None]:
             tensor.data = tensor.data.float()
         model.eval()
         # generate() fills what a config leaves unset from the model's own one: repetition penalties and the like.
-        owner.generation_config = GenerationConfig()
+        owner.generation_config = GenerationConfig(eos_token_id=getattr(own_config, "eos_token_id", None))
         with computing_in_float32(model) if dtype == "float32" else nullcontext():
             yield
     finally:

@@ -116,8 +116,8 @@ def answer_from_endpoint(
     with tqdm(total=len(missing), desc=description, unit="facts", disable=None if is_first() else True) as bar:
         try:
             while (batch := on_first(next, batches, None)) is not None:
-                if store:
-                    store.add(batch)
+                if keep:
+                    on_first(lambda answered=batch: store.add(answered))
                 answers.update(batch)
                 bar.update(len(batch))
         except EndpointError as error:

@@ -13,7 +13,8 @@ from ..facts.cutting import strict
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import replace_columns, require_columns, require_dataset, require_strings
 from .decoding import GenerationSettings
-from .stage import answer_prompts
+from .stage import answer_prompts, open_store
+from .store import model_key
 
 logger = logging.getLogger(__name__)
 LABELS = ("unknown", "weakly_known", "maybe_known", "highly_known")
@@ -29,11 +30,17 @@ def known_label(share: float) -> str:
     return LABELS[0 if share <= 0 else 3 if share >= 1 else 1 if share < 0.5 else 2]
 
 
-def with_shots(kind: str, shots: Sequence[tuple[str, str]], processing_class: object) -> PromptFormat:
-    """The format of a kind with these examples; a chat's without a system message."""
-    if kind == "chat":
-        return PromptFormat.chat(processing_class, shots=shots)
-    return PromptFormat.question_answer(shots) if kind == "question_answer" else PromptFormat.cloze(shots)
+def with_shots(form: PromptFormat, shots: Sequence[tuple[str, str]], processing_class: object) -> PromptFormat:
+    """The format with these examples in the place of its own.
+
+    Raises:
+        ValueError: it is none of those that can be made anew, such as one of prompts that TRL has rendered.
+    """
+    if form.kind == "chat":
+        return PromptFormat.chat(processing_class, form.system, shots)
+    if form.kind not in ("question_answer", "cloze"):
+        raise ValueError(f'`prompt_format` "{form.kind}" takes no other examples. Use chat, question_answer or cloze.')
+    return PromptFormat.question_answer(shots) if form.kind == "question_answer" else PromptFormat.cloze(shots)
 
 
 def _groups(facts: Dataset, shots: int) -> list[list[int]]:
@@ -94,7 +101,8 @@ def add_known_labels(
             counterfactual fact replaces.
         shots: examples a prompt, from facts of the same relation where it has twice as many; default 4.
         draws: prompts a fact; default 10. Each is answered, so this asks the base `draws` times.
-        max_new_tokens, batch_size, dtype, store_dir: as in `add_old_answers`.
+        prompt_format: as in `add_old_answers`; the examples that are drawn take the place of its own.
+        max_new_tokens, batch_size, dtype, store_dir: as there.
         seed: of the examples.
 
     Returns:
@@ -121,12 +129,13 @@ def add_known_labels(
     aliases = facts["aliases"][:] if answer_column == "target" and "aliases" in facts.column_names else None
     form = as_prompt_format(prompt_format, facts["prompt"][:], processing_class)
     settings, hits = GenerationSettings(max_new_tokens, dtype), np.zeros(len(facts))
+    key = model_key(model) if hasattr(model, "state_dict") else None  # it reads all weights: once
     for part in draw_prompts(facts, right, shots, draws, seed):
         asked = facts.select(part["rows"])["prompt"][:]
-        drawn = with_shots(form.kind, part["shots"], processing_class)
-        found = answer_prompts(
-            model, processing_class, asked, drawn, settings, False, batch_size, store_dir, "few-shot answers"
-        )
+        drawn = with_shots(form, part["shots"], processing_class)
+        store = open_store(model, processing_class, drawn, settings, store_dir, key) if key else None
+        how = (settings, False, batch_size, store_dir, "few-shot answers")
+        found = answer_prompts(model, processing_class, asked, drawn, *how, store=store)
         for i, prompt in zip(part["rows"], asked, strict=True):
             hits[i] += strict(found[prompt].text, right[i], (aliases[i] or ()) if aliases else ())
     shares = hits / draws

@@ -55,6 +55,15 @@ def _source_ends(source: str, processing_class: object) -> list[int]:
     return end_ids(SimpleNamespace(generation_config=config), processing_class)
 
 
+def check_base(model: object) -> None:
+    """Raise a `ValueError` where an adapter was loaded into a model itself, which then cannot answer as its base."""
+    if getattr(model, "_hf_peft_config_loaded", False) and not hasattr(model, "disable_adapter"):
+        raise ValueError(
+            "`model` carries an adapter loaded into the model itself, so its base cannot be asked. Load it with "
+            "PeftModel.from_pretrained(base, adapter)."
+        )
+
+
 @contextmanager
 def adapters_off(model: object) -> Iterator[None]:
     """A `PeftModel` as its base; PEFT turns gradients on again at the end, so they are put back as they were."""
@@ -109,6 +118,8 @@ def answer_prompts(
     if isinstance(model, (str, Path)):
         loaded = _load(str(model)) if Path(model).exists() else None
     if loaded is not None:
+        if not adapters:
+            check_base(loaded)
         settings = settings.resolve(loaded)
     elif settings.dtype == "auto":  # it would be loaded on the CPU
         settings = GenerationSettings(settings.max_new_tokens, "float32")
@@ -122,6 +133,8 @@ def answer_prompts(
     if not missing:
         return answers
     loaded = _load(str(model)) if loaded is None else loaded
+    if not adapters:
+        check_base(loaded)
     off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
     hidden = None if is_first() else True  # `None`: hidden where there is no terminal
     bar = tqdm(total=len(missing), desc=description, unit="facts", disable=hidden, leave=False)
@@ -209,7 +222,7 @@ def add_old_answers(
 
     Answers that came with facts from the Hub are taken over where their column `answered_by` names this model, its
     tokenizer, the prompt format and the settings; the others are asked again, which the log says. The column is
-    dropped then, and `distance` with it where any answer is new.
+    dropped then. Where any answer is another than it was, so is `distance`, which was of the old one.
 
     Args:
         facts: dataset with the text column `prompt`.
@@ -252,9 +265,9 @@ def add_old_answers(
         "old_answer": [known[prompt][0] for prompt in prompts],
         "old_answer_truncated": [known[prompt][1] for prompt in prompts],
     }
-    if ANSWERED_BY in facts.column_names:
-        stale = [ANSWERED_BY, *(["distance"] if missing and "distance" in facts.column_names else [])]
-        facts = facts.remove_columns(stale)
+    changed = "old_answer" in facts.column_names and facts["old_answer"][:] != new["old_answer"]
+    stale = ["distance"] if changed or (ANSWERED_BY in facts.column_names and missing) else []
+    facts = facts.remove_columns([name for name in (ANSWERED_BY, *stale) if name in facts.column_names])
     return replace_columns(facts, new)
 
 

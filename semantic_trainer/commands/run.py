@@ -195,7 +195,7 @@ def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArg
 def with_known_labels(
     facts: Dataset, model: torch.nn.Module, tokenizer: object, form: PromptFormat, args: SemanticTrainingArguments
 ) -> Dataset:
-    """The facts with `known_share` and `known_label`, asked as everything else in the run is."""
+    """The facts with `known_share` and `known_label`: asked in the run's format, after examples made of facts."""
     return add_known_labels(
         facts,
         model,

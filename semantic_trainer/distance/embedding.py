@@ -195,6 +195,7 @@ def add_distances(
     require_columns(facts, ("target",) if prompt_format else ("prompt", "target"))
     require_strings(facts, ("target",))
     require_columns(facts, ("old_answer",), hint="Add it with add_old_answers(facts, model, processing_class).")
+    require_strings(facts, ("old_answer",), may_be_blank=True)
     require_own_answers(facts)
     prompts = chain.from_iterable(column_batches(facts, "prompt")) if "prompt" in facts.column_names else ()
     form = as_prompt_format(prompt_format, prompts, processing_class)

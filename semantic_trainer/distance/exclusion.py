@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..facts.cutting import cut, strict
+from ..facts.cutting import cut
 from ..facts.messages import shown
 from .columns import Columns
+from .weighting import known_answers
 
 SAME = 1e-6  # distances up to this are 0
 
@@ -63,9 +64,8 @@ def is_known(pool: Columns) -> np.ndarray:
 
 
 def _known(table: pa.Table) -> np.ndarray:
-    aliases = table["aliases"].to_pylist() if "aliases" in table.column_names else [()] * len(table)
-    rows = zip(table["old_answer"].to_pylist(), table["target"].to_pylist(), aliases, strict=True)
-    return np.fromiter((strict(old or "", target, also or ()) for old, target, also in rows), bool, len(table))
+    aliases = table["aliases"].to_pylist() if "aliases" in table.column_names else None
+    return known_answers(table["old_answer"].to_pylist(), table["target"].to_pylist(), aliases)
 
 
 def is_flagged(pool: Columns) -> np.ndarray:

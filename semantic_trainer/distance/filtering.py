@@ -153,7 +153,7 @@ class SemanticFilter:
         if mask is not None:
             leave_out("pool_exclude", check_mask(mask, size))
         names = pool.names if pool else []
-        if ids:
+        if len(ids):
             if isinstance(ids, str):
                 raise TypeError(f"`exclude_ids` must be a list of ids, but the text {ids!r} was passed: [{ids!r}]")
             need(pool, ["fact_id"], "`exclude_ids`")

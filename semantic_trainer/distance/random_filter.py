@@ -14,7 +14,8 @@ class RandomFilter(SemanticFilter):
     """The control of a [`SemanticFilter`]: the same interface, with originals and replacements drawn at random.
 
     It replaces as many facts as it is told, in any order of distances. With `mean_range`, a draw that would take the
-    mean out of it, or farther away from it, is drawn again. To compare with a filter that stopped early, give its
+    mean out of it, or farther away from it, is left for another original, and an original that none is left for stays;
+    so it may replace fewer. To compare with a filter that stopped early, give its
     `plan.reached_share`.
 
     Args:
@@ -47,22 +48,26 @@ def random_swaps(
 ) -> Swaps:
     """Swaps drawn at random, each original at most once; the trace is Eq. 4's."""
     rng = np.random.default_rng(seed)
-    leaving, entering = rng.permutation(len(train)), iter(rng.permutation(len(pool)))
+    leaving, entering = rng.permutation(len(train)).tolist(), rng.permutation(len(pool))
     moments, swaps, (low, high) = Moments(train, spread_weight, spread), Swaps(), mean_range
     swaps.note(moments)
-    for original in leaving[:wanted].tolist():
-        for drawn in entering:
-            mean = moments.mean + (pool[drawn] - train[original]) / len(train)
-            away = max(low - moments.mean, moments.mean - high, 0.0)
-            if low < mean < high or max(low - mean, mean - high) < away:
-                break
-        else:
-            swaps.stopped = "pool"
+    for original in leaving:
+        if len(swaps.removed) == wanted:
             break
+        mean = moments.mean + (pool[entering] - train[original]) / len(train)
+        away = max(low - moments.mean, moments.mean - high, 0.0)
+        allowed = np.flatnonzero(((low < mean) & (mean < high)) | (np.maximum(low - mean, mean - high) < away))
+        if not len(allowed):
+            continue  # this one stays
+        drawn = int(entering[allowed[0]])
+        entering = np.delete(entering, allowed[0])
         moments.swap(float(train[original]), float(pool[drawn]))
         swaps.removed.append(original)
-        swaps.added.append(int(drawn))
+        swaps.added.append(drawn)
         swaps.note(moments)
+    if len(swaps.removed) < wanted:
+        swaps.stopped = "mean_min" if len(entering) and moments.mean - low < high - moments.mean else "mean_max"
+        swaps.stopped = swaps.stopped if len(entering) else "pool"
     if not low < moments.mean < high:
         swaps.stopped = "infeasible"
     return swaps

@@ -132,9 +132,17 @@ def compute_weights(
 
 def known_facts(facts: Dataset) -> np.ndarray:
     """(N,) bool: the base model gives the target already, strictly (cut strings equal; aliases count)."""
-    aliases = facts["aliases"][:] if "aliases" in facts.column_names else [()] * len(facts)
-    rows = zip(facts["old_answer"][:], facts["target"][:], aliases, strict=True)
-    return np.fromiter((strict(old, target, also or ()) for old, target, also in rows), bool, len(facts))
+    aliases = facts["aliases"][:] if "aliases" in facts.column_names else None
+    return known_answers(facts["old_answer"][:], facts["target"][:], aliases)
+
+
+def known_answers(
+    old_answers: Sequence[str | None], targets: Sequence[str], aliases: Sequence[Sequence[str] | None] | None = None
+) -> np.ndarray:
+    """The same of (N,) columns; a missing answer is none."""
+    aliases = [()] * len(targets) if aliases is None else aliases
+    rows = zip(old_answers, targets, aliases, strict=True)
+    return np.fromiter((strict(old or "", target, also or ()) for old, target, also in rows), bool, len(targets))
 
 
 def add_weights(

@@ -121,7 +121,7 @@ class EvaluateFactsCallback(TrainerCallback):
 
     def _evaluate(self, step: int) -> dict[str, float]:
         """The four by name, logged; once a step."""
-        if self.last is not None and self.last[0] == step:
+        if self.last is not None and self.last[0] == step and self.trainer.is_in_train:
             return self.last[1]
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
         # The adapter changes until the next time: its answers are not worth keeping.

@@ -12,7 +12,7 @@ from datasets import Dataset
 from ..answers import answer_prompts
 from ..answers.decoding import GenerationSettings
 from ..answers.reading import Answer
-from ..answers.stage import warn_about_long_targets
+from ..answers.stage import check_base, warn_about_long_targets
 from ..distance.embedding import EmbeddingTable, semantic_distance
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import require_columns, require_dataset, require_strings
@@ -72,11 +72,7 @@ def is_tuned(model: object) -> bool:
     """
     if hasattr(model, "disable_adapter"):
         return True
-    if getattr(model, "_hf_peft_config_loaded", False):
-        raise ValueError(
-            "`model` carries an adapter loaded into the model itself, so its base cannot be asked. Load it with "
-            "PeftModel.from_pretrained(base, adapter)."
-        )
+    check_base(model)
     logger.info(
         "`model` is no PeftModel and counts as the base itself: locality is 1 by definition, deviation undefined. If "
         "all its weights were tuned, give `base`, what record_base took down before"

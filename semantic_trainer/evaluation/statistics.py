@@ -8,17 +8,19 @@ from scipy import stats
 RESAMPLES = 10_000
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion; at n = 0 a `ValueError`.
+def wilson_interval(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson score interval of a proportion, of which neither number need be whole; at n = 0 a `ValueError`.
 
     Example:
         >>> [round(bound, 4) for bound in wilson_interval(5, 10)]
         [0.2366, 0.7634]
     """
-    if n < 1:
-        raise ValueError(f"`n` must be at least 1, but {n} was passed")
-    interval = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    if n <= 0:
+        raise ValueError(f"`n` must be above 0, but {n} was passed")
+    p, z = successes / n, stats.norm.ppf(0.5 + confidence / 2)
+    centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
+    return (0.0 if p == 0 else float(low)), (1.0 if p == 1 else float(high))
 
 
 def bootstrap_interval(
@@ -67,18 +69,19 @@ def score(rows: Sequence[Sequence[float]], protocol: str, seed: int = 0) -> dict
     means = np.array([row.mean() for row in facts])
     single = all(len(row) == 1 for row in facts) and bool(np.isin(means, (0.0, 1.0)).all())
     flat = np.ptp(means) == 0  # a bootstrap of equal values would claim to be certain
-    interval = (
-        wilson_interval(round(means.sum()), len(means)) if single or flat else bootstrap_interval(means, seed=seed)
-    )
-    return {"value": float(means.mean()), "ci95": list(interval), "n": len(means), "protocol": protocol}
+    if single or (flat and 0 <= means[0] <= 1):
+        interval = list(wilson_interval(means.sum(), len(means)))
+    else:
+        interval = None if flat else list(bootstrap_interval(means, seed=seed))
+    return {"value": float(means.mean()), "ci95": interval, "n": len(means), "protocol": protocol}
 
 
 def mean_score(values: Sequence[float] | np.ndarray, protocol: str, seed: int = 0) -> dict[str, object]:
-    """Mean of (N,) real values with its bootstrap interval, in the shape of `score`."""
+    """Mean of (N,) real values with its bootstrap interval, in the shape of `score`; of equal values without one."""
     values = np.asarray(values, dtype=float)
     if not len(values):
         return undefined(protocol)
-    interval = list(bootstrap_interval(values, seed=seed)) if len(values) > 1 else None
+    interval = list(bootstrap_interval(values, seed=seed)) if np.ptp(values) > 0 else None
     return {"value": float(values.mean()), "ci95": interval, "n": len(values), "protocol": protocol}
 
 

@@ -130,7 +130,7 @@ def summarise(table: Mapping[str, Sequence], protocol: str, how: str, tuned: boo
         **strictly,
         **_deviation(table, f"Eq. 1 on the base model's embeddings, answers: {protocol}", tuned, seed),
         **{name: score(_rows(table[name]), f"{name}, {how}", seed) for name in ("normalized", "contains")},
-        "token": _mean(table["token"], f"token, teacher-forced, {how}", seed),
+        "token": score(_rows(table["token"]), f"token, teacher-forced, {how}", seed),
         "leak_gap": _mean(
             leak_gap(table["token"], table["knowledge_accuracy"]),
             f"token (teacher-forced) minus strict, {how}",
@@ -139,7 +139,7 @@ def summarise(table: Mapping[str, Sequence], protocol: str, how: str, tuned: boo
         "portability": score(table["portability"], protocol, seed),
         "locality_noise_floor": score(table["locality_noise_floor"], floor, seed),
         "next_token_kl": _mean(
-            [float(np.mean(group)) for group in table["next_token_kl"] if len(group)],
+            [mean for group in table["next_token_kl"] if len(group) and np.isfinite(mean := float(np.mean(group)))],
             f"KL(base || tuned) of the first answer token on locality prompts, nats, {how}",
             seed,
         ),

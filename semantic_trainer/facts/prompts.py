@@ -12,6 +12,7 @@ from .messages import show_rows, suggest
 from .schema import replace_columns, require_columns, require_dataset, require_strings
 
 logger = logging.getLogger(__name__)
+PROBE = "It is"  # a prompt for the formats whose empty one is nothing
 KINDS = ("auto", "chat", "question_answer", "cloze")
 RENDERED = "rendered"  # the kind of prompts that are whole texts already, a chat template's words among them
 ARROW = "=>"
@@ -178,7 +179,9 @@ class PromptFormat:
         Raises:
             ValueError: the tokenizer merges the end of the prompt with the start of the completion.
         """
-        texts = [""] * len(completions) if prompts is None else prompts
+        # After nothing at all some tokenizers would mark the start of the text, which no answer is
+        empty = "" if self.prompt_text("").strip() else PROBE
+        texts = [empty] * len(completions) if prompts is None else prompts
         heads = self.prompt_ids(processing_class, texts if prompts is not None else texts[:1])
         heads = heads * len(completions) if prompts is None else heads
         wholes = self.encode(

@@ -108,8 +108,10 @@ def column_batches(dataset: Dataset, column: str, rows: int = ROWS_AT_A_TIME) ->
         yield batch[column]
 
 
-def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "facts") -> None:
-    """Raise a `ValueError` with row numbers where a column holds something other than a non-blank string."""
+def require_strings(
+    dataset: Dataset, columns: Iterable[str], argument: str = "facts", may_be_blank: bool = False
+) -> None:
+    """Raise a `ValueError` with row numbers where a column holds something other than a string that is not blank."""
     for column in columns:
         wrong, blank, first, start = [], [], None, 0
         for values in column_batches(dataset, column):
@@ -117,7 +119,7 @@ def require_strings(dataset: Dataset, columns: Iterable[str], argument: str = "f
                 if not isinstance(value, str):
                     first = value if not wrong else first
                     wrong.append(i)
-                elif not cut(value):
+                elif not (may_be_blank or cut(value)):
                     blank.append(i)
             start += len(values)
         if wrong:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ..evaluation.comparison import Difference, adjust, paired_runs
-from ..evaluation.statistics import average, score
+from ..evaluation.statistics import average, score, wilson_interval
 from .results import Results, Study
 
 EMPTY = "–"
@@ -51,7 +51,7 @@ def pooled_share(successes: Sequence[int], counts: Sequence[int]) -> dict[str, o
     independent = p * (1 - p) / n
     between = _ratio_variance(s, c) if runs > 1 and c.max() > 1 else 0.0
     effective = n / max(1.0, between / independent) if independent else n
-    return {"value": p, "ci95": _wilson(p, effective), "n": n, "runs": runs}
+    return {"value": p, "ci95": list(wilson_interval(p * effective, effective)), "n": n, "runs": runs}
 
 
 def pooled_mean(values: Sequence[Sequence[float]]) -> dict[str, object]:
@@ -111,14 +111,6 @@ def _ratio_variance(sums: np.ndarray, counts: np.ndarray) -> float:
 def _off(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """By how much each of (R,) runs moves the ratio, linearised."""
     return (sums - sums.sum() / counts.sum() * counts) / counts.sum()
-
-
-def _wilson(p: float, n: float) -> list[float]:
-    """Wilson's 95 % interval of a share of n facts, where n need not be whole."""
-    z = stats.norm.ppf(0.975)
-    centre, half = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    bounds = (centre - half) / (1 + z**2 / n), (centre + half) / (1 + z**2 / n)
-    return [float(min(max(bound, 0.0), 1.0)) for bound in bounds]
 
 
 def in_points(value: Mapping[str, object]) -> str:

@@ -1,5 +1,7 @@
 """Known before training: examples that never give the answer away, and shares counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 from datasets import Dataset
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -7,7 +9,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from semantic_trainer import PromptFormat, add_known_labels
 from semantic_trainer.answers import answer_prompts
 from semantic_trainer.answers.decoding import GenerationSettings
-from semantic_trainer.answers.known import draw_prompts, known_label
+from semantic_trainer.answers.known import draw_prompts, known_label, with_shots
 
 
 def people(n: int, relations: int = 1) -> Dataset:
@@ -35,6 +37,17 @@ def test_every_fact_is_asked_once_a_draw_and_never_after_itself(n: int, relation
             kinds = {facts[i]["relation"] for i in part["rows"]}
             kinds |= {facts[int(question.split()[-1][:-1])]["relation"] for question, _ in part["shots"]}
             assert len(kinds) == 1
+
+
+def test_examples_take_the_place_of_the_formats_own_and_nothing_else(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}"
+    form = PromptFormat.chat(tokenizer, "Answer briefly.", ["Old? => New"])
+    text = with_shots(form, [("Q?", "A")], tokenizer).prompt_text("Who?")
+    assert "Answer briefly." in text
+    assert "Old?" not in text
+    assert with_shots(PromptFormat.cloze(), [("Q", "A")], tokenizer) == PromptFormat.cloze([("Q", "A")])
+    with pytest.raises(ValueError, match='"rendered" takes no other examples'):
+        with_shots(replace(PromptFormat.cloze(), kind="rendered"), [("Q", "A")], tokenizer)
 
 
 def test_draws_differ_and_a_seed_gives_the_same_ones() -> None:

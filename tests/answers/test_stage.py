@@ -147,6 +147,40 @@ def test_other_eos_ids_are_asked_anew(
     assert sizes == [1]
 
 
+def test_the_models_own_eos_ids_end_kept_answers_too(
+    talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """An id that the answers hold, as one more end of the model's own."""
+    (answer,) = ask(talker, tokenizer, prompts=PROMPTS[:1]).values()
+    ids = tokenizer(answer.raw, add_special_tokens=False)["input_ids"]
+    assert len(ids) > 1
+    talker.generation_config.eos_token_id = [tokenizer.eos_token_id, ids[-1]]
+    (shorter,) = ask(talker, tokenizer, prompts=PROMPTS[:1]).values()
+    assert len(shorter.raw) < len(answer.raw)
+    assert answer.raw.startswith(shorter.raw)
+    assert talker.generation_config.eos_token_id == [tokenizer.eos_token_id, ids[-1]]
+
+
+def test_an_adapter_inside_the_model_is_no_base(
+    adapted: PeftModel, facts: Dataset, talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    talker.save_pretrained(tmp_path / "base")
+    adapted.peft_config["default"].base_model_name_or_path = str(tmp_path / "base")
+    adapted.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ValueError, match="adapter loaded into the model itself, so its base cannot be asked"):
+        add_old_answers(facts, str(tmp_path / "adapter"), tokenizer, FORM, max_new_tokens=6)
+
+
+def test_other_answers_take_the_distances_of_the_old_ones_along(
+    facts: Dataset, talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    once = add_old_answers(facts, talker, tokenizer, FORM, max_new_tokens=6)
+    measured = once.add_column("distance", [0.5] * len(once))
+    assert "distance" in add_old_answers(measured, talker, tokenizer, FORM, max_new_tokens=6).column_names
+    others = measured.remove_columns("old_answer").add_column("old_answer", ["Somebody else"] * len(once))
+    assert "distance" not in add_old_answers(others, talker, tokenizer, FORM, max_new_tokens=6).column_names
+
+
 def test_a_folder_answers_as_its_model(
     talker: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from semantic_trainer import EmbeddingTable, PromptFormat, add_distances, semantic_distance
 from semantic_trainer.distance import embedding
 from semantic_trainer.distance.embedding import pair_distances
+from semantic_trainer.distance.weighting import known_facts
 from semantic_trainer.facts import schema
 
 TEXTS = st.text(alphabet='PRaomeis é."“\n日', max_size=12)
@@ -113,6 +114,16 @@ def test_add_distances_adds_or_replaces_one_column(
     assert add_distances(once, table, tokenizer, form).to_list() == once.to_list()
     with pytest.raises(ValueError, match=r"no column 'old_answer'.*add_old_answers"):
         add_distances(facts.remove_columns("old_answer"), table, tokenizer)
+
+
+def test_a_missing_old_answer_is_named_and_an_empty_one_is_not(
+    table: EmbeddingTable, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    facts = Dataset.from_dict({"prompt": ["A?", "B?"], "target": ["Rome", "Paris"], "old_answer": ["", None]})
+    with pytest.raises(ValueError, match=r"column 'old_answer' must hold strings, but row 1 .*NoneType"):
+        add_distances(facts, table, tokenizer, PromptFormat.question_answer())
+    assert known_facts(facts).tolist() == [False, False]
+    assert add_distances(facts.select([0]), table, tokenizer, PromptFormat.question_answer())["distance"][:] == [1.0]
 
 
 def test_add_distances_refuses_a_target_that_is_no_text(

@@ -160,6 +160,24 @@ def test_the_control_draws_at_random(train: Dataset, pool: Dataset) -> None:
     assert RandomFilter(replace_share=1).plan(TRAIN, POOL[:2]).stopped == "pool"
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_draw_that_one_original_cannot_take_is_left_for_another(seed: int) -> None:
+    """Of [0.1, 0.9] only 0.9 can leave for 0.8 or 0.85, whichever is drawn first."""
+    train, pool = np.array([0.1, 0.9]), np.array([0.8, 0.85])
+    plan = RandomFilter((0.3, 0.5), replace_share=0.5, seed=seed).plan(train, pool)
+    assert (plan.removed.tolist(), plan.stopped) == ([1], "share")
+    every = RandomFilter((0.3, 0.5), replace_share=1, seed=seed).plan(train, pool)
+    assert (every.removed.tolist(), every.stopped) == ([1], "mean_max")
+
+
+def test_ids_to_exclude_may_be_an_array() -> None:
+    pool = Dataset.from_dict({"fact_id": ["a", "b", "c"], "distance": [0.5, 0.6, 0.7]})
+    plan = SemanticFilter((0, 2), replace_share=1).plan(
+        Dataset.from_dict({"fact_id": ["d"], "distance": [0.9]}), pool, exclude_ids=np.array(["a", "b"])
+    )
+    assert set(plan.added.tolist()) <= {2}
+
+
 def test_the_pool_ends_before_the_share() -> None:
     plan = SemanticFilter(None, replace_share=1).plan([0.7, 0.7, 0.7], [0.0])
     assert (plan.stopped, plan.reached_share, plan.wanted_share) == ("pool", pytest.approx(1 / 3), 1.0)

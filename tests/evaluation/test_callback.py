@@ -17,6 +17,7 @@ from semantic_trainer import (
     evaluate_facts,
     tokenize_facts,
 )
+from semantic_trainer.evaluation import callback as callback_module
 from semantic_trainer.training.data_collator import FactCollator
 
 FORM = PromptFormat.question_answer()
@@ -112,7 +113,11 @@ def test_every_n_steps_needs_no_evaluation_of_the_trainers(build: Callable, fact
 
 
 def test_our_own_trainer_lends_its_prompt_format(
-    model: torch.nn.Module, facts: Dataset, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    model: torch.nn.Module,
+    facts: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tuned = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
     args = SemanticTrainingArguments(
@@ -125,6 +130,11 @@ def test_our_own_trainer_lends_its_prompt_format(
     trainer.train()
     metrics = trainer.evaluate()
     assert {*NAMES, "eval_loss"} <= set(metrics)
+    asked = []
+    monkeypatch.setattr(callback_module, "evaluate_facts", lambda *a, **k: asked.append(1) or evaluate_facts(*a, **k))
+    for _ in range(2):  # the step is the same, the model need not be
+        trainer.evaluate()
+    assert len(asked) == 2
 
 
 def test_trls_trainer(

@@ -63,7 +63,7 @@ def test_wilson_of_five_in_ten() -> None:
 
 
 def test_wilson_of_nothing() -> None:
-    with pytest.raises(ValueError, match="`n` must be at least 1, but 0"):
+    with pytest.raises(ValueError, match="`n` must be above 0, but 0"):
         wilson_interval(0, 0)
 
 
@@ -95,6 +95,15 @@ def test_score_is_a_mean_per_fact_then_over_facts() -> None:
 
 def test_score_uses_wilson_where_a_fact_gives_one_row() -> None:
     assert score([[1], [0], [True], []], "p")["ci95"] == pytest.approx(list(wilson_interval(2, 3)))
+
+
+def test_equal_scores_have_wilsons_interval_or_none() -> None:
+    middle = score([[1, 0], [0, 1], [0.5]], "p")["ci95"]
+    assert middle == pytest.approx([0.5 - (0.5 - middle[0]), 0.5 + (0.5 - middle[0])])  # around a half
+    assert middle == pytest.approx(list(wilson_interval(1.5, 3)))
+    assert score([[1.6]], "p")["ci95"] is None  # no proportion
+    assert score([[-1.0], [-1.0]], "p")["ci95"] is None
+    assert mean_score([0.0, 0.0, 0.0], "p")["ci95"] is None
 
 
 def test_score_of_nothing_is_null() -> None:
