@@ -85,8 +85,9 @@ def one(name: str, rate: float, epochs: int, split: str, n: int, threads: int) -
             )
             config = adapter_config(model, options, optimizer_steps(args, facts))
             start = time.process_time()
-            found["model"], state = teach(model, tokenizer, facts, form, args, config, quiet=True)
-            found["processor_seconds"], found["steps"] = time.process_time() - start, state.global_step
+            taught = teach(model, tokenizer, facts, form, args, config, quiet=True)
+            found["processor_seconds"] = time.process_time() - start
+            found["model"], found["steps"] = taught.model, taught.state.global_step
 
     megabytes = peak_above(train)
     tuned = found.pop("model")

@@ -29,8 +29,7 @@ def resolve_model(model: str) -> str:
         return str(_default_model())
     if model.startswith("builtin:"):
         raise ValueError(f"`model` {model!r} is unknown; the built-in model is {DEFAULT_MODEL!r}.")
-    local = model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model.partition("/")[0]).is_dir()
-    if local and not Path(model).expanduser().is_dir():
+    if _is_local(model) and not Path(model).expanduser().is_dir():
         raise FileNotFoundError(f"`model` {model!r} is no folder. Give a local folder, a Hub id or {DEFAULT_MODEL!r}.")
     return str(Path(model).expanduser()) if model.startswith("~") else model
 
@@ -44,8 +43,12 @@ def hub_name(model: str) -> str | None:
     """
     if model == DEFAULT_MODEL or Path(model) == default_folder():
         return DEFAULT_HUB_ID
-    local = model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
-    return None if local or not model else model
+    return None if not model or _is_local(model) else model
+
+
+def _is_local(model: str) -> bool:
+    """Whether a model's name is a folder's, there or not."""
+    return model.startswith((".", "/", "~")) or model.count("/") > 1 or Path(model).is_dir()
 
 
 def default_folder() -> Path:

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from ..evaluation.comparison import Difference, paired_facts
 from ..evaluation.statistics import same_protocol, score, undefined
-from .finished import read_summary
+from .finished import AGAIN, read_summary
 
 logger = logging.getLogger(__name__)
 FACTS_FILE = "facts.parquet"
 COMPARED = ("knowledge_accuracy", "generality", "locality", "deviation")
 ASKED = {"generality": "paraphrases", "locality": "locality_prompts"}  # the questions behind a metric, but the prompt
-FIX = "Copy the run again, whole, or repeat it with --overwrite."
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def read_arm(folder: Path, name: str, option: str, label: str) -> Arm:
     table = read_columns(folder / FACTS_FILE, ["fact_id", *columns.values()])
     rows = {row["fact_id"]: {key: row[column] for key, column in columns.items()} for row in table}
     if len(rows) < len(table):
-        raise ValueError(f"{str(folder / FACTS_FILE)!r} holds {len(table)} rows but {len(rows)} fact_ids. {FIX}")
+        raise ValueError(f"{str(folder / FACTS_FILE)!r} holds {len(table)} rows but {len(rows)} fact_ids. {AGAIN}")
     return Arm(label, summary.config, {m: summary.runs[name][m]["protocol"] for m in COMPARED}, rows)
 
 
@@ -67,15 +66,15 @@ def read_columns(path: Path, columns: list[str]) -> list[dict]:
     import pyarrow.parquet
 
     if not path.is_file():
-        raise FileNotFoundError(f"the run lacks its file {str(path)!r}. {FIX}")
+        raise FileNotFoundError(f"the run lacks its file {str(path)!r}. {AGAIN}")
     try:
         found = pyarrow.parquet.read_schema(path).names
         missing = [column for column in columns if column not in found]
         rows = [] if missing else pyarrow.parquet.read_table(path, columns=columns).to_pylist()
     except (OSError, ValueError) as error:
-        raise ValueError(f"{str(path)!r} is torn ({error}). {FIX}") from error
+        raise ValueError(f"{str(path)!r} is torn ({error}). {AGAIN}") from error
     if missing:
-        raise ValueError(f"{str(path)!r} lacks the columns {missing}: it is not as `run` wrote it. {FIX}")
+        raise ValueError(f"{str(path)!r} lacks the columns {missing}: it is not as `run` wrote it. {AGAIN}")
     return rows
 
 
@@ -122,7 +121,7 @@ def compare_metric(metric: str, a: Arm, b: Arm, facts: list[str]) -> Comparison:
     try:
         found = paired_facts(first, second, protocol, b.protocols[metric])
     except ValueError as error:
-        raise ValueError(f"{metric} of {a.label} (`a`) and {b.label} (`b`): {error}. {FIX}") from error
+        raise ValueError(f"{metric} of {a.label} (`a`) and {b.label} (`b`): {error}. {AGAIN}") from error
     return Comparison(metric, score(first, protocol), score(second, protocol), found)
 
 
@@ -131,5 +130,5 @@ def as_scores(arm: Arm, metric: str, fact: str) -> list[float]:
     value = arm.rows[fact][metric]
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(v, (bool, int, float)) for v in values):
-        raise ValueError(f"{metric} of {arm.label}, fact {fact}: {value!r} is no score. {FIX}")
+        raise ValueError(f"{metric} of {arm.label}, fact {fact}: {value!r} is no score. {AGAIN}")
     return [float(v) for v in values]

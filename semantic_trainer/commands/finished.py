@@ -73,10 +73,11 @@ def load_run(
             check_model(folder / PLACES[arm], arm)
         else:
             check_saved_adapter(folder / PLACES[arm], None, f"{arm} adapter", AGAIN)
-    source, base_config = find_base(base or config["model"], config["revision"])
+    revision = config["revision"] or (None if base else (summary.environment.get("base") or {}).get("commit"))
+    source, base_config = find_base(base or config["model"], revision)
     for arm in () if full else arms:
         check_saved_adapter(folder / PLACES[arm], base_config, f"{arm} adapter", AGAIN)
-    check_weights(summary, base or config["model"], config["revision"])
+    check_weights(summary, base or config["model"], revision)
     if settings.max_new_tokens != config["max_new_tokens"]:
         logger.warning(
             "max_new_tokens is %d here and was %d in the run: these answers follow another protocol than its scores",
@@ -84,7 +85,7 @@ def load_run(
             config["max_new_tokens"],
         )
     dtype = choose_dtype(config["dtype"], base_frozen=True)
-    model, tokenizer = load_model(source, dtype, config["revision"], config.get("load_in"))
+    model, tokenizer = load_model(source, dtype, revision, config.get("load_in"))
     said = (tokenizer, run_format(config, tokenizer), settings, arms, read_targets(folder))
     use_cpu = bool(config.get("use_cpu"))
     if full:
@@ -161,7 +162,8 @@ def find_base(model: str, revision: str | None) -> tuple[str, "PretrainedConfig"
 def check_weights(summary: "RunSummary", model: str, revision: str | None) -> None:
     """Raise a `ValueError` where a local base model is of the run's structure, but has not the run's weights.
 
-    What comes from the Hub is pinned by its revision; runs that do not say which weights they had are let through.
+    What comes from the Hub is pinned by its revision, or the commit that the run had; runs that do not say which
+    weights they had are let through.
     """
     from ..answers.checkpoint import checkpoint_sha256
 

@@ -26,6 +26,7 @@ from .terminal import console as terminal
 
 logger = logging.getLogger(__name__)
 CONFIG_FILE = "run_config.json"
+BASE = "base"  # in it: which weights the run was begun on
 EMPTYING = "emptying"  # in it while --overwrite deletes what was there before
 # Columns of a run's own table that facts.parquet keeps, under the run's name.
 RUN_COLUMNS = {
@@ -140,7 +141,7 @@ class OutputFolder:
             ) from error
         emptying = bool(held.pop(EMPTYING, False))
         # facts_hash says whether the facts are the same ones, by whatever path
-        differs = sorted(n for n in {*held, *self.config} - {"facts"} if held.get(n) != self.config.get(n))
+        differs = sorted(n for n in {*held, *self.config} - {"facts", BASE} if held.get(n) != self.config.get(n))
         if differs:
             was = [f"{name} (was {held.get(name)!r}, is {self.config.get(name)!r})" for name in differs[:5]]
             if "facts_hash" in differs:
@@ -148,8 +149,16 @@ class OutputFolder:
             raise ValueError(f"{where} holds a run with other options: {', '.join(was)}.")
         return emptying
 
-    def start(self) -> None:
-        """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now."""
+    def start(self, base: Mapping[str, object] | None = None) -> None:
+        """Take the folder: from here on it is this run's. What `overwrite` replaces goes only now.
+
+        Args:
+            base: the base model's `sha256` and `commit`, kept beside the options.
+
+        Raises:
+            ValueError: the run to go on with was begun on another base model.
+        """
+        self._check_base(base or {})
         if self.replaces:  # emptied rather than renamed: it may be a link or a mounted disk
             self._write_config({EMPTYING: True})
             for entry in self.path.iterdir():
@@ -157,7 +166,19 @@ class OutputFolder:
                     shutil.rmtree(entry)
                 elif entry.name != CONFIG_FILE:
                     entry.unlink()
-        self._write_config({})
+        self._write_config({BASE: base} if base else {})
+
+    def _check_base(self, base: Mapping[str, object]) -> None:
+        """Refuse to go on with a run whose arms would start from different weights."""
+        if self.replaces or not (self.path / CONFIG_FILE).exists():
+            return
+        held = json.loads((self.path / CONFIG_FILE).read_text(encoding="utf-8")).get(BASE) or {}
+        for name in ("sha256", "commit"):
+            if held.get(name) and base.get(name) and held[name] != base[name]:
+                raise ValueError(
+                    f"`output_dir` {str(self.path)!r} holds a run of another base model of that name: its {name} was "
+                    f"{held[name][:12]}..., is {base[name][:12]}.... Give that one, or start again with --overwrite."
+                )
 
     def _write_config(self, more: Mapping[str, object]) -> None:
         text = json.dumps({**self.config, **more}, indent=2, ensure_ascii=False)

@@ -89,7 +89,7 @@ def push(
         run_dir: output_dir of a finished run.
         repo_id: ORG/NAME; made where it is not there yet.
         arm: `weighted` or `plain`.
-        private: of a repository that is made now.
+        private: of a repository that is made now; else as the Hub has it by default for its owner.
         create_pr: open a pull request instead of pushing to the branch.
         revision: branch; `None` is main.
         dry_run: plan and search the files, but send nothing.
@@ -129,7 +129,7 @@ def push(
     check_leaks(files, folder)
     if dry_run:
         return Pushed(files)
-    how = {"private": private, "create_pr": create_pr, "revision": revision, "replaces": WHOLE}
+    how = {"private": private or None, "create_pr": create_pr, "revision": revision, "replaces": WHOLE}
     info = commit(files, repo_id, message(summary), **how)
     return Pushed(files, info.commit_url, info.pr_url)
 

@@ -135,7 +135,7 @@ def _teach(
     config = adapter_config(model, args)
     if config is not None:  # an impossible adapter is refused before anything starts
         model = get_peft_model(model, config).unload()
-    on_first(folder.start)
+    on_first(folder.start, {name: base[name] for name in ("sha256", "commit")})
     how = (training_args.max_new_tokens, training_args.answer_batch_size, ANSWER_DTYPE)
 
     def evaluate(current: torch.nn.Module, **more: object) -> Evaluation:

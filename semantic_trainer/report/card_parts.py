@@ -128,6 +128,9 @@ def use(summary: RunSummary, base: str, repo_id: str | None) -> str:
         "prompt": config.get("prompt_text", "{prompt}"),
         "question": asked[0]["prompt"],
     }
+    pinned = config.get("revision") or (summary.environment.get("base") or {}).get("commit")
+    if pinned:
+        quoted["revision"] = pinned
     return render(
         "use.py.jinja",
         method=config.get("method", "lora"),

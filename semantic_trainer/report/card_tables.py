@@ -81,7 +81,8 @@ def disturbed(summary: RunSummary, arm: str) -> str:
 
 def options(config: Mapping[str, object]) -> str:
     """A table of the options that are not at their default, or whose default depends on the method."""
-    rows = [[as_code(name), as_text("; ".join(words(value)), 240)] for name, value in changed_options(config).items()]
+    changed = changed_options(config)
+    rows = [[as_code(name), as_text("; ".join(words(value, name)), 240)] for name, value in changed.items()]
     return (
         "Options, but for those at a default that holds for every method:\n\n" + table(["option", "value"], rows)
         if rows

@@ -1,5 +1,6 @@
 """How a run can be made again, from its config: the options that are not at their default, and the command."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -54,13 +55,15 @@ def command(config: Mapping[str, object], facts: Sequence[str], model: str, outp
           --output_dir runs/mine
     """
     options = {"facts": facts, "model": model, **changed_options(config), "output_dir": output_dir}
-    lines = [f"--{option} {shlex.join(words(value))}" for option, value in options.items()]
+    lines = [f"--{option} {shlex.join(words(value, option))}" for option, value in options.items()]
     return " \\\n  ".join(["semantic-trainer run", *lines])
 
 
-def words(value: object) -> list[str]:
-    """An option's value as the command line has it."""
+def words(value: object, option: str = "") -> list[str]:
+    """An option's value as the command line has it; mappings of Trainer's own as JSON, ours as NAME=VALUE."""
     if isinstance(value, Mapping):
+        if option not in ("columns", "method_options"):
+            return [json.dumps(value)]
         return [f"{name}={one}" for name, one in value.items()]
     if isinstance(value, (list, tuple)):
         return [str(one) for one in value]

@@ -10,7 +10,7 @@ from ..distance.filtering import SemanticFilter
 from ..distance.weighting import WEIGHTINGS
 from ..facts.messages import suggest
 from ..training.training_args import SemanticTrainingArguments
-from ..tuners.arguments import ModelArguments
+from ..tuners.arguments import ModelArguments, read_value
 
 PLAIN = "plain"  # weighting "none", through the same loss as all other arms
 FILTERS = ("filter", "random_filter")
@@ -120,12 +120,9 @@ def _options_of(arm: Arm, key: str, text: str) -> dict[str, object]:
 
 def _value(text: str, entry: str) -> object:
     try:
-        value = yaml.safe_load(text)
+        return read_value(text)
     except yaml.YAMLError as error:
         raise ValueError(f"`arms` entry {entry!r}: {text!r} is no YAML value") from error
-    if isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", value):
-        return float(value)  # YAML 1.1 takes 1e-3 for a text
-    return value
 
 
 def parse_arms(texts: Sequence[str]) -> tuple[Arm, ...]:

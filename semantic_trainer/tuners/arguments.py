@@ -1,5 +1,6 @@
 """Model and method as options name them, and from there the PEFT config of the method."""
 
+import re
 from dataclasses import dataclass, field, fields
 
 import yaml
@@ -11,6 +12,8 @@ from ..quantization import check_load_in
 from .adalora import check_ranks, check_schedule, default_schedule
 from .methods import LOW_RANK, check_method, method_config, takes_from_base
 
+# PEFT leaves what these did to the base in it when the adapter is taken off
+CHANGES_BASE = ("modules_to_save", "layer_replication", "kasa_config")
 OWN_OPTIONS = {"r": "lora_r", "target_r": "lora_r", **{n: n for n in ("lora_alpha", "lora_dropout", "target_modules")}}
 
 
@@ -52,6 +55,17 @@ class ModelArguments:
             self.lora_alpha = 2 * self.lora_r
 
 
+def read_value(text: str) -> object:
+    """A text as YAML reads it, and `1e-3` as the number that it is: YAML 1.1 takes it for a text.
+
+    Example:
+        >>> read_value("1e-3"), read_value("[a, b]"), read_value("true")
+        (0.001, ['a', 'b'], True)
+    """
+    value = yaml.safe_load(text)
+    return float(value) if isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+e[+-]?\d+", value) else value
+
+
 def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[str, object]:
     """`["bottleneck_size=32"]` -> `{"bottleneck_size": 32}`; the values are read as YAML.
 
@@ -64,7 +78,7 @@ def parse_method_options(options: list[str] | dict[str, object] | None) -> dict[
             raise ValueError(f"`method_options` entries look like bottleneck_size=32, but {wrong[0]!r} was passed")
         pairs = [entry.split("=", 1) for entry in options or ()]
         try:
-            options = {name: yaml.safe_load(value) for name, value in pairs}
+            options = {name: read_value(value) for name, value in pairs}
         except yaml.YAMLError as error:
             raise ValueError(f"`method_options` holds a value that is no YAML: {error}") from error
     for name in options:
@@ -109,12 +123,23 @@ def _check_base_is_kept(options: dict[str, object]) -> None:
     if takes_from_base(start):
         raise ValueError(
             f"`method_options` init_lora_weights={start} takes part of the base's weights into the adapter, and the "
-            "base is needed as it was. Use true, gaussian, orthogonal or eva."
+            "base is needed as it was. Use true, gaussian or orthogonal."
+        )
+    if start == "eva":
+        raise ValueError(
+            "`method_options` init_lora_weights=eva needs a pass over data that no command makes. Use true, gaussian "
+            "or orthogonal."
         )
     if bias != "none":
         raise ValueError(
             f"`method_options` bias={bias} trains biases of the base, which is needed as it was. Leave it out."
         )
+    for name in CHANGES_BASE:
+        if options.get(name):
+            raise ValueError(
+                f"`method_options` {name} changes the base itself, which is needed as it was. Leave it out, or train "
+                "in a script of your own."
+            )
 
 
 def check_pruning(args: ModelArguments, steps: int) -> None:

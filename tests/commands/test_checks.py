@@ -115,6 +115,20 @@ def test_other_facts_are_called_so(tmp_path: Path) -> None:
         OutputFolder(tmp_path, {"facts_hash": "b", "seed": 2}).prepare(resume=True, overwrite=False)
 
 
+def test_a_run_goes_on_with_the_base_it_was_begun_on(tmp_path: Path) -> None:
+    first = OutputFolder(tmp_path, {"seed": 1})
+    first.start({"sha256": "a" * 64, "commit": None})
+    (tmp_path / "checkpoints").mkdir()
+    again = OutputFolder(tmp_path, {"seed": 1})
+    assert again.prepare(resume=True, overwrite=False) is None
+    with pytest.raises(ValueError, match=r"its sha256 was aaaaaaaaaaaa\.\.\., is bbbbbbbbbbbb"):
+        again.start({"sha256": "b" * 64, "commit": None})
+    again.start({"sha256": "a" * 64, "commit": None})
+    assert again.prepare(resume=False, overwrite=True) is None
+    again.start({"sha256": "b" * 64, "commit": None})
+    assert json.loads((tmp_path / CONFIG_FILE).read_text())["base"]["sha256"] == "b" * 64
+
+
 @pytest.mark.parametrize(
     "flags", [["--overwrite"], ["--overwrite=true"], ["--overwrite", "True"], ["--resume", "yes"], ["--resume"]]
 )

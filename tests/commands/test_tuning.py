@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from peft import LoraConfig, PeftConfig
+from transformers import PreTrainedModel
 
 from semantic_trainer.cli import main
 from semantic_trainer.commands.finished import load_run
@@ -85,6 +86,9 @@ def test_a_yaml_may_name_them_in_each_way(form: object, tmp_path: Path) -> None:
         ({"method_options": ["use_rslora=[1"]}, "no YAML"),
         ({"method_options": ["init_lora_weights=pissa_niter_4"]}, "init_lora_weights=pissa_niter_4 takes part of the"),
         ({"method_options": ["bias=all"]}, "bias=all trains biases of the base"),
+        ({"method_options": ["modules_to_save=[lm_head]"]}, "modules_to_save changes the base itself"),
+        ({"method_options": ["layer_replication=[[0, 1]]"]}, "layer_replication changes the base itself"),
+        ({"method_options": ["init_lora_weights=eva"]}, "needs a pass over data"),
         ({"method_options": ["r=3"]}, "names 'r'. Give --lora_r instead"),
         ({"method_options": ["target_modules=[q_proj]"]}, "Give --target_modules instead"),
         ({"method": "houlsby", "method_options": ["bottleneck_sise=3"]}, "Did you mean 'bottleneck_size'"),
@@ -93,6 +97,11 @@ def test_a_yaml_may_name_them_in_each_way(form: object, tmp_path: Path) -> None:
 def test_wrong_options_are_refused_before_a_model_is_loaded(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_tuning(ModelArguments(**options))
+
+
+def test_numbers_of_method_options_may_be_written_with_an_exponent(model: PreTrainedModel) -> None:
+    config = config_of(model, method="houlsby", method_options=["init_std=1e-3", "bottleneck_size=4"])
+    assert (config.init_std, config.bottleneck_size) == (0.001, 4)
 
 
 @pytest.mark.parametrize(

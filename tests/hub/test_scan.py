@@ -68,7 +68,8 @@ def test_paths_of_this_machine_are_found(tmp_path: Path) -> None:
 
 
 def test_what_may_go_out(tmp_path: Path) -> None:
-    examples = {"facts": {"examples": [{"prompt": "What is in /home/user/?", "old": "/usr/bin/x"}]}}
+    relations = {"relations": {"/people/person/place_of_birth": 3}}
+    examples = {"facts": relations | {"examples": [{"prompt": "What is in /home/user/?", "old": "/usr/bin/x"}]}}
     card = "https://huggingface.co/home/x and runs/demo, a/b, 5 /home of TOKENIZERS false-or-true"
     check_leaks(
         [
@@ -84,3 +85,5 @@ def test_paths_are_cut_to_their_last_part() -> None:
     given = {"facts": ["/data/mine.jsonl", "org/name"], "deepspeed": "C:\\x\\zero.json", "n": 3, "model": "~/m/"}
     found = {"facts": ["mine.jsonl", "org/name"], "deepspeed": "zero.json", "n": 3, "model": "m"}
     assert without_paths(given) == found
+    spaced = {"deepspeed": "/data/My Configs/zero.json", "shots": ["Is 1/2 half? => Yes"], "format": "Q: {prompt}"}
+    assert without_paths(spaced) == spaced | {"deepspeed": "zero.json"}

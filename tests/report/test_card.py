@@ -135,6 +135,15 @@ def test_the_snippet_is_python_whatever_the_prompt(told: RunSummary) -> None:
         assert told.config["prompt_text"] in texts
 
 
+def test_the_snippet_loads_the_base_that_the_run_had(told: RunSummary) -> None:
+    told.environment["base"] = {"id": "org/model", "name": "org/model", "commit": None, "weights": "others"}
+    assert "revision=" not in body(create_model_card(told, "mine"))
+    told.environment["base"] |= {"commit": "c0ffee", "weights": None}
+    assert body(create_model_card(told, "mine")).count('from_pretrained("org/model", revision="c0ffee"') == 2
+    told.config["revision"] = "step1000"
+    assert 'revision="step1000"' in body(create_model_card(told, "mine"))
+
+
 def test_the_old_summaries_can_be_rendered(summary: RunSummary) -> None:
     assert "The taught targets may be false on purpose." in body(create_model_card(summary, "old"))
     for score in summary.runs["weighted"].values():

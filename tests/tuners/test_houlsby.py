@@ -85,6 +85,16 @@ def test_dropout_is_of_the_bottleneck_and_only_in_training() -> None:
 
 
 @torch.no_grad()
+def test_a_second_adapter_may_name_its_modules_by_a_regular_expression(tiny: Callable, ids: torch.Tensor) -> None:
+    config = HoulsbyConfig(target_modules=r".*\.(o_proj|down_proj).*", bottleneck_size=3, task_type="CAUSAL_LM")
+    tuned = get_peft_model(tiny("llama"), config)
+    first = tuned(ids).logits
+    tuned.add_adapter("second", copy.deepcopy(config))
+    assert torch.equal(tuned(ids).logits, first)
+    assert sum(".second." in name for name, _ in tuned.named_parameters()) > 0
+
+
+@torch.no_grad()
 def test_several_adapters(tiny: Callable, houlsby: Callable, ids: torch.Tensor) -> None:
     tuned = houlsby(tiny("llama"))
     first = tuned(ids).logits

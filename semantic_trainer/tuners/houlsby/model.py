@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
-from ..modules import shortest_names, sublayer_outputs
+from ..modules import modules_outside_adapters, shortest_names, sublayer_outputs
 from .config import HoulsbyConfig
 from .layer import NO_MERGE, HoulsbyLinear, out_features
 
@@ -38,9 +38,8 @@ class HoulsbyModel(BaseTuner):
             )
         if peft_config.target_modules == "all-linear":  # PEFT's name; it looks the modules up itself, later
             return
-        for name, module in model.named_modules():
-            inside = hasattr(module, "base_layer") and module.get_base_layer()
-            if name and self._check_target_module_exists(peft_config, name) and out_features(inside or module) is None:
+        for name, module in modules_outside_adapters(model):
+            if name and self._check_target_module_exists(peft_config, name) and out_features(module) is None:
                 raise ValueError(
                     f"`target_modules` names {name!r}, a {type(module).__name__}. A bottleneck can only follow a "
                     "linear layer."
