@@ -85,7 +85,7 @@ def our_trainer(
     model: torch.nn.Module, tokenizer: object, facts: Dataset, form: PromptFormat, options: dict, **ours: object
 ) -> SemanticWeightedTrainer:
     """This project's trainer with the common options; `weighting="none"` unless told otherwise."""
-    columns = [name for name in ("prompt", "target", "distance") if name in facts.column_names]
+    columns = [name for name in ("prompt", "target", "distance", "target_loss") if name in facts.column_names]
     return _quiet(
         SemanticWeightedTrainer(
             model=with_lora(model),
