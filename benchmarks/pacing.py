@@ -14,7 +14,7 @@ from side_by_side import alternate, parser, report, scenario, settle
 from workload import SHOTS, common_options, load, our_trainer, training
 
 from semantic_trainer import PromptFormat
-from semantic_trainer.evaluation.forward import target_losses
+from semantic_trainer.evaluation.forward import teacher_forced
 
 EPOCHS = 4
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = common_options(folder, EPOCHS)
 
-        known = target_losses(model, tokenizer, facts["prompt"][:], facts["target"][:], form)
+        known = teacher_forced(model, tokenizer, facts["prompt"][:], facts["target"][:], form)[1]
         sides = {
             "self_paced": (facts, "self_paced"),
             "self_paced, losses known": (facts.add_column("target_loss", known), "self_paced"),

@@ -16,7 +16,7 @@ from ..answers.decoding import ANSWER_DTYPE, context_length
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..distance.weighting import known_facts
 from ..distribution import is_first, local_main_first
-from ..evaluation.forward import target_losses
+from ..evaluation.forward import teacher_forced
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns
 from ..facts.sets import read_fact_sets, resolve_format
@@ -138,7 +138,7 @@ def measured(
     size = training_args.answer_batch_size
     facts = add_old_answers(facts, model, tokenizer, form, training_args.max_new_tokens, size, ANSWER_DTYPE)
     if args.budget:
-        losses = target_losses(model, tokenizer, facts["prompt"][:], facts["target"][:], form, size, ANSWER_DTYPE)
+        losses = teacher_forced(model, tokenizer, facts["prompt"][:], facts["target"][:], form, size, ANSWER_DTYPE)[1]
         facts = replace_columns(facts, {"target_loss": losses})
     return weigh(add_distances(facts, table, tokenizer, form), training_args), model, tokenizer, form
 

@@ -188,6 +188,7 @@ def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArg
         "old_answer": before.table["old_answer"][:],
         "old_answer_truncated": before.table["new_answer_truncated"][:],
         "distance": before.table["distance"][:],
+        "target_loss": before.table["target_loss"][:],  # self-paced weights begin with it
     }
     return weigh(replace_columns(facts, answers), args)
 

@@ -17,7 +17,7 @@ from ..distance.embedding import EmbeddingTable, semantic_distance
 from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer
 from ..facts.schema import require_columns, require_dataset, require_strings
 from . import breakdown
-from .forward import next_token_divergences, token_shares
+from .forward import next_token_divergences, teacher_forced
 from .record import BaseRecord
 from .table import METRICS, Found, hops, score_table, summarise, text_lists
 
@@ -212,13 +212,15 @@ def ask_facts(
         before = base.next_token if base else None
         shifts = next_token_divergences(model, processing_class, list(moved), *passes, base=before)
         moved = dict(zip(moved, shifts, strict=True))
+    token, target_loss = teacher_forced(model, processing_class, prompts, targets, *passes)
     return Found(
         new=new,
         old=old,
         old_distance=distance(old),
         new_distance=distance(new),
         tuned=tuned,
-        token=token_shares(model, processing_class, prompts, targets, *passes),
+        token=token,
+        target_loss=target_loss,
         divergence=moved,
         reshuffled=ask(unrelated, "reshuffled base", shuffle=seed) if noise_floor and unrelated else {},
     )

@@ -50,7 +50,7 @@ def _by_batch(
     return _collect(found, len(ids))
 
 
-def token_shares(
+def teacher_forced(
     model: torch.nn.Module,
     processing_class: object,
     prompts: Sequence[str],
@@ -58,51 +58,42 @@ def token_shares(
     prompt_format: PromptFormat,
     batch_size: int = 64,
     dtype: str = "float32",
-) -> np.ndarray:
-    """Teacher-forced share of target tokens that are the most likely ones, EOS not counted: (N,) in [0, 1].
+) -> tuple[np.ndarray, np.ndarray]:
+    """What one pass over prompts and targets says, each token predicted after the *gold* tokens before it.
 
-    What EasyEdit reports as accuracy. Each token is predicted after the *gold* tokens before it, and the answer's
-    length is given: it tells the answer away, and is here to be compared with the strict score of free answers.
+    The share is what EasyEdit reports as accuracy; the answer's length is given with it. It tells the answer away, and
+    is here to be compared with the strict score of free answers.
 
-    Example:
-        >>> token_shares(model, tokenizer, ["Who wrote Emma?"], ["Jane Austen"], PromptFormat.question_answer())
-        array([0.5])
-    """
-    heads = prompt_format.prompt_ids(processing_class, prompts)
-    tails = prompt_format.completion_ids(processing_class, targets, prompts)
-
-    def share(batch: Layout, numbers: list[int]) -> torch.Tensor:
-        right = batch.logits(model).argmax(-1).cpu() == batch.targets  # (n,)
-        n = torch.bincount(batch.examples)  # (B,)
-        return torch.bincount(batch.examples, right.float()) / n
-
-    return _floats(_by_batch(model, processing_class, heads, tails, batch_size, dtype, share))
-
-
-def target_losses(
-    model: torch.nn.Module,
-    processing_class: object,
-    prompts: Sequence[str],
-    targets: Sequence[str],
-    prompt_format: PromptFormat,
-    batch_size: int = 64,
-    dtype: str = "float32",
-) -> np.ndarray:
-    """Mean loss of each target's tokens, the end among them, as training sees it at its start: (N,) in nats a token.
+    Returns:
+        (N,) shares in [0, 1] of target tokens that are the most likely ones, EOS not counted; and (N,) mean losses in
+        nats a token, EOS counted, as training sees them at its start.
 
     Example:
-        >>> target_losses(model, tokenizer, ["Who wrote Emma?"], ["Jane Austen"], PromptFormat.question_answer())
-        array([4.2])
+        >>> teacher_forced(model, tokenizer, ["Who wrote Emma?"], ["Jane Austen"], PromptFormat.question_answer())
+        (array([0.5]), array([4.2]))
     """
     heads = prompt_format.prompt_ids(processing_class, prompts)
     end = [processing_class.eos_token_id]
     tails = [ids + end for ids in prompt_format.completion_ids(processing_class, targets, prompts)]
 
-    def loss(batch: Layout, numbers: list[int]) -> torch.Tensor:
-        nll = F.cross_entropy(batch.logits(model).float().cpu(), batch.targets, reduction="none")  # (n,)
-        return torch.bincount(batch.examples, nll.double()) / torch.bincount(batch.examples)
+    def both(batch: Layout, numbers: list[int]) -> torch.Tensor:
+        logits = batch.logits(model).float().cpu()  # (n, V)
+        nll = F.cross_entropy(logits, batch.targets, reduction="none").double()
+        n = torch.bincount(batch.examples)  # (B,)
+        right = (logits.argmax(-1) == batch.targets) & ~_last(batch.examples, len(n))
+        sums = [torch.bincount(batch.examples, values) for values in (right.double(), nll)]
+        return torch.stack([sums[0] / (n - 1), sums[1] / n], dim=1)
 
-    return _floats(_by_batch(model, processing_class, heads, tails, batch_size, dtype, loss))
+    found = _by_batch(model, processing_class, heads, tails, batch_size, dtype, both)
+    shares, losses = torch.stack(found).T.numpy() if found else np.zeros((2, 0))
+    return shares, losses
+
+
+def _last(examples: torch.Tensor, n: int) -> torch.Tensor:
+    """(n,) bool: which token is its example's last one."""
+    places = torch.arange(len(examples))
+    ends = torch.zeros(n, dtype=torch.long).scatter_reduce_(0, examples, places, "amax")
+    return places == ends[examples]
 
 
 def _floats(values: list[torch.Tensor]) -> np.ndarray:

@@ -58,6 +58,7 @@ class Found:
         old_distance, new_distance: (N,) Eq. 1.
         tuned: whether the model is not the base itself.
         token: (N,) teacher-forced shares.
+        target_loss: (N,) mean losses of the target's tokens, in nats.
         divergence: locality prompt -> next-token KL; empty for the base.
         reshuffled: locality prompt -> the base's answer in reshuffled batches; empty where it was not asked.
     """
@@ -68,6 +69,7 @@ class Found:
     new_distance: np.ndarray
     tuned: bool
     token: np.ndarray
+    target_loss: np.ndarray
     divergence: Mapping[str, float] = field(default_factory=dict)
     reshuffled: Mapping[str, Answer] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ def score_table(facts: Dataset, found: Found) -> dict[str, list]:
         "normalized": [normalized(new[p].raw, t, a) for p, t, a in wanted],
         "contains": [contains(new[p].raw, t, a) for p, t, a in wanted],
         "token": found.token.tolist(),
+        "target_loss": found.target_loss.tolist(),
         "portability": [[strict(new[hop["prompt"]].text, hop["answer"]) for hop in group] for group in hops(facts)],
         "next_token_kl": [[found.divergence[p] for p in group if p in found.divergence] for group in unrelated],
         "locality_noise_floor": [

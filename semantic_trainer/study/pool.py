@@ -17,7 +17,7 @@ from ..answers.stage import open_store, warn_about_long_targets
 from ..answers.store import AnswerStore, model_key
 from ..distance.embedding import EmbeddingTable, add_distances
 from ..evaluation.evaluator import answer_protocol
-from ..evaluation.forward import next_token_distributions, target_losses
+from ..evaluation.forward import next_token_distributions, teacher_forced
 from ..evaluation.record import BaseRecord
 from ..evaluation.table import text_lists
 from ..facts.prompts import PromptFormat
@@ -150,6 +150,6 @@ class Pool:
             model, tokenizer = self.base.fresh(), self.base.tokenizer
             with self.clock():
                 prompts, targets = map(list, zip(*pairs, strict=True))
-                found = target_losses(model, tokenizer, prompts, targets, self.form, self.batch_size, ANSWER_DTYPE)
+                found = teacher_forced(model, tokenizer, prompts, targets, self.form, self.batch_size, ANSWER_DTYPE)[1]
             self._losses = pairs, found.tolist()
         return self._losses[1]

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM
 from semantic_trainer.cli import main
 from semantic_trainer.evaluation.table import BESIDE, METRICS
 from semantic_trainer.report.summary import RunSummary
+from semantic_trainer.training.pacing import Pacing
+from semantic_trainer.training.row_records import RowRecords
 
 
 @pytest.fixture
@@ -107,6 +109,20 @@ def test_a_finished_run_in_its_folder(
     assert call("run", "--overwrite", num_train_epochs=1) == 0
     assert RunSummary.load(out).config["num_train_epochs"] == 1
     assert (out / "facts.parquet").read_bytes() != table
+
+
+def test_self_paced_weights_begin_with_what_the_evaluation_of_the_base_has_computed(
+    call: Callable, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    monkeypatch.setattr(
+        Pacing, "_take", lambda self, losses, take=Pacing._take: taken.append(losses) or take(self, losses)
+    )
+    monkeypatch.setattr(RowRecords, "_row_losses", None)  # the pass before step 1
+    assert call("run", weighting="self_paced", num_train_epochs=1) == 0
+    known = pyarrow.parquet.read_table(out / "facts.parquet")["target_loss"].to_pylist()
+    assert taken[0].tolist() == pytest.approx(known)
+    assert len(set(known)) > 1
 
 
 def test_resume_on_an_empty_folder_starts_afresh(call: Callable, out: Path, caplog: pytest.LogCaptureFixture) -> None:

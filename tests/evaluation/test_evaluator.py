@@ -15,7 +15,7 @@ COLUMNS = {
     *("paraphrase_answers", "locality_old_answers", "locality_new_answers", "distance", "new_distance"),
     *("knowledge_accuracy", "generality", "locality", "bad_case", "deviation", "relative_deviation"),
     *("subject", "relation", "portability_answers", "normalized", "contains", "token", "portability"),
-    *("next_token_kl", "locality_noise_floor"),
+    *("next_token_kl", "locality_noise_floor", "target_loss"),
 }
 
 

@@ -8,7 +8,7 @@ from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from semantic_trainer import PromptFormat, evaluate_facts, tokenize_facts
-from semantic_trainer.evaluation.forward import next_token_divergences, target_losses, token_shares
+from semantic_trainer.evaluation.forward import next_token_divergences, teacher_forced
 
 FORM = PromptFormat.question_answer()
 PROMPTS = ["Who wrote Emma?", "What is the capital of France, the country?", "Who?", "Where is it?"]
@@ -48,7 +48,7 @@ def test_shares_are_the_slow_references(batch_size: int, tuned: PeftModel, token
         for ids in FORM.completion_ids(tokenizer, TARGETS):
             tuned.get_base_model().lm_head.weight[ids] *= 8
     expected = [slow_share(tuned, tokenizer, *pair) for pair in zip(PROMPTS, TARGETS, strict=True)]
-    assert token_shares(tuned, tokenizer, PROMPTS, TARGETS, FORM, batch_size).tolist() == pytest.approx(expected)
+    assert teacher_forced(tuned, tokenizer, PROMPTS, TARGETS, FORM, batch_size)[0].tolist() == pytest.approx(expected)
     assert len(set(expected)) > 1
 
 
@@ -63,7 +63,7 @@ def test_losses_are_those_that_training_begins_with(
         ids, labels = (torch.tensor([row[name]]) for name in ("input_ids", "labels"))
         with torch.no_grad():
             expected.append(float(tuned(input_ids=ids, labels=labels).loss))
-    found = target_losses(tuned, tokenizer, PROMPTS, TARGETS, FORM, batch_size)
+    _, found = teacher_forced(tuned, tokenizer, PROMPTS, TARGETS, FORM, batch_size)
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -89,7 +89,7 @@ def test_virtual_tokens_do_not_shift_the_positions(model: torch.nn.Module, token
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
     prompted = get_peft_model(model, config).eval()
     expected = [slow_share(prompted, tokenizer, *pair) for pair in zip(PROMPTS, TARGETS, strict=True)]
-    assert token_shares(prompted, tokenizer, PROMPTS, TARGETS, FORM).tolist() == pytest.approx(expected)
+    assert teacher_forced(prompted, tokenizer, PROMPTS, TARGETS, FORM)[0].tolist() == pytest.approx(expected)
 
 
 def test_a_model_with_positions_of_its_own(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -98,7 +98,7 @@ def test_a_model_with_positions_of_its_own(tokenizer: PreTrainedTokenizerFast) -
         GPT2Config(vocab_size=len(tokenizer), n_positions=128, n_embd=32, n_layer=2, n_head=4)
     ).eval()
     expected = [slow_share(gpt2, tokenizer, *pair) for pair in zip(PROMPTS, TARGETS, strict=True)]
-    assert token_shares(gpt2, tokenizer, PROMPTS, TARGETS, FORM).tolist() == pytest.approx(expected)
+    assert teacher_forced(gpt2, tokenizer, PROMPTS, TARGETS, FORM)[0].tolist() == pytest.approx(expected)
 
 
 def test_the_leak_gap_is_token_minus_strict(tuned: PeftModel, tokenizer: object, facts: Dataset) -> None:
