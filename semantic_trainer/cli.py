@@ -52,9 +52,11 @@ def explain(error: Exception, go_on: str) -> str | None:
 
 
 def without_flags(argv: Sequence[str]) -> Iterator[str]:
-    """The command line without `--resume` and `--overwrite`, also written with a value."""
+    """The command line without `--resume` and `--overwrite`, also written with a value, and without a token."""
     value_of_flag = False
-    for part in argv:
+    argv = [part for part in argv if not part.startswith("--hub_token=")]
+    tokens = {i + shift for i, part in enumerate(argv) if part == "--hub_token" for shift in (0, 1)}
+    for part in (part for i, part in enumerate(argv) if i not in tokens):
         flag = part.partition("=")[0] in ("--resume", "--overwrite")
         if not flag and not (value_of_flag and part.lower() in BOOLEANS):
             yield part

@@ -20,8 +20,6 @@ WITHOUT_EFFECT = {
     "eval_strategy": ("no", "`run` evaluates both arms at their end"),
     "load_best_model_at_end": (False, "`run` evaluates both arms at their end"),
     "push_to_hub": (False, "`run` only writes to its folder"),
-    "hub_token": (None, "`run` only writes to its folder"),
-    "hub_model_id": (None, "`run` only writes to its folder"),
     "resume_from_checkpoint": (None, "`run` finds its own checkpoints with --resume"),
 }
 SEARCHED = {"learning_rate": "learning_rates", "per_device_train_batch_size": "batch_sizes"}

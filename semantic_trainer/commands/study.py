@@ -10,7 +10,8 @@ from ..study.runner import Study, parse_shard, run_study
 from ..study.tables import check_tables, write_tables
 from .recipe import ONCE, read_recipe, split_words
 
-WITHOUT_EFFECT = tuple(name for name in ONCE if name != "threads")  # on results
+# On results; a token is nobody's business besides
+WITHOUT_EFFECT = (*(name for name in ONCE if name != "threads"), "hub_token")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -137,6 +137,13 @@ def test_the_way_on_has_neither_flag_twice(flags: list[str]) -> None:
     assert hint.endswith("go on with: semantic-trainer run --facts a --seed 1 --resume")
 
 
+@pytest.mark.parametrize("token", [["--hub_token", "hf_secret"], ["--hub_token=hf_secret"]])
+def test_the_way_on_says_no_token(token: list[str]) -> None:
+    hint = how_to_go_on(["run", "--facts", "a", *token, "--seed", "1"])
+    assert hint.endswith("go on with: semantic-trainer run --facts a --seed 1 --resume")
+    assert "secret" not in recipe_command(["--config", "x.yaml", *token])
+
+
 def test_help_of_an_option_in_a_launched_process(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
