@@ -10,6 +10,7 @@ import pytest
 from semantic_trainer.cli import how_to_go_on, main
 from semantic_trainer.commands import run
 from semantic_trainer.commands.output import CONFIG_FILE, EMPTYING, OutputFolder
+from semantic_trainer.commands.study import recipe_command
 
 
 @pytest.fixture
