@@ -75,15 +75,26 @@ class Setting:
                 raise ValueError(f"`{name}` must be at least {least}, but {getattr(self, name)} was passed")
         if self.unrelated is not None and self.unrelated < 0:
             raise ValueError(f"`unrelated` must be at least 0, but {self.unrelated} was passed")
-        check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
         for arm in self.arms:
             self._check_options(arm)
+        check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
+        for arm in self.arms:
             check_tuning(self.model_of(arm))
             check_pruning(self.model_of(arm), optimizer_steps(self.training_of(arm, 0, "."), range(self.per_run)))
 
     def _check_options(self, arm: Arm) -> None:
-        """Refuse options of an arm that would do nothing, or undo it."""
+        """Refuse options of an arm that would do nothing, or undo it, or are no numbers."""
+        for name in ("lora_r", "lora_alpha"):
+            value = arm.model.get(name, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"`arms` {arm.name!r}: `{name}` must be an integer of at least 1, but {value!r} was passed"
+                )
         training = self.training_of(arm, 0, ".")
+        if training.weighting == "column":
+            raise ValueError(
+                f"`arms` {arm.name!r}: weighting=column is for your own script; a study computes weights."
+            )
         if training.weighting != "none" and training.gamma == 0.0:
             raise ValueError(f"`arms` {arm.name!r} weighs with `gamma` 0, which is the plain loss. Use plain.")
         idle = [name for name in arm.training if name in FIXED or name in training.idle_options()]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..distance.weighting import CONTROLS
 from ..facts.messages import suggest
 from ..files import write_atomically
 from . import paper
@@ -155,6 +156,11 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
     bare = [setting.name for setting in settings if "features" not in setting.measures]
     if "features" in names and bare:
         raise ValueError(f"`tables` features needs them, which {bare[0]} has not. Add measures: [features].")
+    if "controls" in names and settings and not any(_has_controls(setting) for setting in settings):
+        raise ValueError(
+            f"`tables` controls needs the paper's weights and a control of them. Add to `arms`: paper, and of "
+            f"{', '.join(CONTROLS)} at least one."
+        )
     if "replacement" in names and settings and not any(_replaces_in_pairs(setting) for setting in settings):
         raise ValueError(
             "`tables` replacement needs Eq. 4 and random replacement of one share. Add to `arms`, for example, "
@@ -172,6 +178,11 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
         raise ValueError("`tables` table4 needs an arm with the plain loss. Add plain to `arms`.")
     if "table5" in names and settings and not any(setting.examples for setting in settings):
         raise ValueError("`tables` table5 needs texts, which results leave out. Add examples: 3.")
+
+
+def _has_controls(setting: Setting) -> bool:
+    bases = {arm.base for arm in setting.arms}
+    return "paper" in bases and not bases.isdisjoint(CONTROLS)
 
 
 def _replaces_in_pairs(setting: Setting) -> bool:

@@ -26,11 +26,21 @@ def setting(*arms: str, gamma: float | None = None, **model: object) -> Setting:
         ("plain logging_steps=3", "`logging_steps` has no effect on this arm"),
         ("plain push_to_hub=true", "`push_to_hub` has no effect on this arm"),
         ("plain system_prompt=Hi", "`system_prompt` is no option of an arm"),
+        ("plain lora_r=x", "`lora_r` must be an integer of at least 1, but 'x' was passed"),
+        ("plain lora_r=2.5", "`lora_r` must be an integer of at least 1, but 2.5 was passed"),
+        ("plain lora_alpha=0", "`lora_alpha` must be an integer of at least 1, but 0 was passed"),
+        ("filter weighting=column", "weighting=column is for your own script"),
     ],
 )
-def test_options_without_effect_are_refused(arm: str, message: str) -> None:
+def test_options_that_cannot_be_are_refused(arm: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         setting(arm)
+
+
+def test_controls_are_controls_of_something() -> None:
+    check_tables(["controls"], [setting("plain"), setting("plain", "paper", "shuffled")])
+    with pytest.raises(ValueError, match="needs the paper's weights and a control of them"):
+        check_tables(["controls"], [setting("plain", "paper"), setting("plain", "shuffled")])
 
 
 def test_replacement_is_of_one_arm_of_each_kind_and_share() -> None:
