@@ -24,10 +24,13 @@ NEAR_LIMIT = 8
 
 
 def _load(source: str) -> object:
+    """A model to be asked as it is; a `ValueError` where the source is an adapter, which transformers puts on."""
     from transformers import AutoModelForCausalLM
 
     with local_main_first():
-        return AutoModelForCausalLM.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source)
+    check_base(model)
+    return model
 
 
 def _source_key(source: str) -> dict[str, str | None]:
@@ -117,9 +120,9 @@ def answer_prompts(
         )
     if isinstance(model, (str, Path)):
         loaded = _load(str(model)) if Path(model).exists() else None
+    elif not adapters:
+        check_base(model)
     if loaded is not None:
-        if not adapters:
-            check_base(loaded)
         settings = settings.resolve(loaded)
     elif settings.dtype == "auto":  # it would be loaded on the CPU
         settings = GenerationSettings(settings.max_new_tokens, "float32")
@@ -133,8 +136,6 @@ def answer_prompts(
     if not missing:
         return answers
     loaded = _load(str(model)) if loaded is None else loaded
-    if not adapters:
-        check_base(loaded)
     off = adapters_off(loaded) if hasattr(loaded, "disable_adapter") and not adapters else nullcontext()
     hidden = None if is_first() else True  # `None`: hidden where there is no terminal
     bar = tqdm(total=len(missing), desc=description, unit="facts", disable=hidden, leave=False)
