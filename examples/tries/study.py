@@ -9,11 +9,13 @@ is there already is not made again.
 import sys
 from functools import partial
 
+import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 from trainers import SoftDistanceTrainer, refreshed, with_rehearsal
 
 from semantic_trainer.commands.recipe import read_recipe
+from semantic_trainer.evaluation.record import BaseRecord
 from semantic_trainer.study.arms import Arm
 from semantic_trainer.study.pool import Pool
 from semantic_trainer.study.results import Unit, is_finished
@@ -22,7 +24,7 @@ from semantic_trainer.study.worker import Worker
 from semantic_trainer.training.teaching import Taught
 from semantic_trainer.training.training_args import SemanticTrainingArguments
 
-KINDS = ("soft", "refreshed", "rehearsal", "filtered")
+BASES = {"soft": "none", "refreshed": "paper", "rehearsal": "none", "filtered": "self_paced"}  # kind -> its weighting
 
 
 def kind_of(arm: Arm) -> tuple[str, float]:
@@ -38,15 +40,27 @@ def kind_of(arm: Arm) -> tuple[str, float]:
         strength = float(rest[0])
     except (IndexError, ValueError):
         strength = None
-    if kind not in KINDS or strength is None:
-        raise ValueError(f"`arms` {arm.name!r} is no try. Use {' or '.join(KINDS)} with a strength: {KINDS[0]}-1.")
+    if kind not in BASES or strength is None:
+        raise ValueError(f"`arms` {arm.name!r} is no try. Use {' or '.join(BASES)} with a strength: soft-1.")
+    weighting = arm.training.get("weighting", arm.weighting)
+    if weighting != BASES[kind]:
+        raise ValueError(f"`arms` {arm.name!r} weighs by {weighting!r}, but is to weigh by {BASES[kind]!r}.")
     if kind == "filtered" and not (arm.filters and strength == arm.replace_share):
         raise ValueError(f"`arms` {arm.name!r}: its strength is the share of an arm as in: filter replace_share=0.4")
     return kind, strength
 
 
 class TryWorker(Worker):
-    """Trains an arm as its name says."""
+    """Trains an arm as its name says, and writes down what it was."""
+
+    def _run(self, unit: Unit, pool: Pool, scratch: str) -> dict[str, object]:
+        kind, strength = kind_of(unit.arm)
+        return super()._run(unit, pool, scratch) | {"try": {"kind": kind, "strength": strength}}
+
+    def _score(
+        self, unit: Unit, pool: Pool, tuned: torch.nn.Module, facts: Dataset, record: BaseRecord
+    ) -> dict[str, list]:
+        return super()._score(unit, pool, tuned, facts.remove_columns("portability"), record)  # no table shows it
 
     def _train(self, unit: Unit, pool: Pool, facts: Dataset, args: SemanticTrainingArguments) -> Taught:
         kind, strength = kind_of(unit.arm)
@@ -75,8 +89,14 @@ def main(argv: list[str]) -> None:
             kind_of(arm)
     study = Study(settings, folder, options.data_dir, options.threads or 1)
     worker = TryWorker(*study.options)
+    failed = []
     for unit in tqdm([u for u in shard_of(study.units(), parse_shard(options.shard)) if not is_finished(u, folder)]):
-        worker.run(unit)
+        try:
+            worker.run(unit)
+        except ValueError as error:  # a training that failed: the others go on
+            failed.append(str(error))
+    if failed:
+        raise SystemExit("\n".join(failed))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 They are to be tried on the dev half, and are no part of the package until they have proved themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from semantic_trainer import SemanticTrainingArguments, SemanticWeightedTrainer
 from semantic_trainer.answers.stage import answer_prompts
 from semantic_trainer.batching.positions import IGNORED
 from semantic_trainer.distance.embedding import semantic_distance
-from semantic_trainer.distance.weighting import compute_weights
+from semantic_trainer.distance.weighting import compute_weights, known_answers
 from semantic_trainer.facts.schema import replace_columns
 from semantic_trainer.study.pool import Pool
 from semantic_trainer.training.training_args import optimizer_steps
@@ -70,7 +71,13 @@ class RefreshedDistances(TrainerCallback):
 
     def __init__(self, trainer: SemanticWeightedTrainer, pool: Pool, facts: Dataset, gamma: float) -> None:
         self.trainer, self.pool, self.facts, self.gamma, self.epoch = trainer, pool, facts, gamma, 0
-        self.weights = compute_weights(facts["distance"][:], gamma)
+        self.weights = self._weights(facts["distance"][:], facts["old_answer"][:])
+
+    def _weights(self, distances: Sequence[float], answers: Sequence[str]) -> np.ndarray:
+        args = self.trainer.args
+        known = known_answers(answers, self.facts["target"][:], self.facts["aliases"][:])
+        how = {"known": known, "known_lambda": args.known_lambda, "clip": args.clip_distance}
+        return compute_weights(distances, self.gamma, **how)
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self.weights[rows.long().cpu().numpy()], dtype=torch.float32, device=rows.device)
@@ -87,10 +94,11 @@ class RefreshedDistances(TrainerCallback):
             prompts, targets, training = self.facts["prompt"][:], self.facts["target"][:], model.training
             how = {"adapters": True, "keep": False, "drafts": dict(zip(prompts, targets, strict=True))}
             tokenizer = pool.base.tokenizer
-            found = answer_prompts(model.eval(), tokenizer, prompts, pool.form, pool.settings, **how)
+            with own_attention(model):
+                found = answer_prompts(model.eval(), tokenizer, prompts, pool.form, pool.settings, **how)
             answers = [found[prompt].text for prompt in prompts]
             distances = semantic_distance(answers, targets, pool.table, tokenizer, pool.form)
-            self.weights = compute_weights(distances, self.gamma)
+            self.weights = self._weights(distances, answers)
             model.train(training)
 
 
@@ -102,20 +110,43 @@ def refreshed(pool: Pool, facts: Dataset, gamma: float, *args: object, **kwargs:
     return trainer
 
 
+@contextmanager
+def own_attention(model: torch.nn.Module) -> Iterator[None]:
+    """The model's attention outside of training, with which answers are verified against drafts."""
+    config = model.config.get_text_config()
+    training, config._attn_implementation = config._attn_implementation, "sdpa"
+    try:
+        yield
+    finally:
+        config._attn_implementation = training
+
+
 def with_rehearsal(
     pool: Pool, facts: Dataset, share: float, args: SemanticTrainingArguments
 ) -> tuple[Dataset, SemanticTrainingArguments]:
-    """So many more rows in a hundred facts: unrelated prompts of other facts, with what the base says. As many steps.
+    """So many more rows in a hundred facts: unrelated prompts of other facts, with what the base says.
 
-    None of them is asked of these facts in the evaluation.
+    Batches grow with them, so that there are as many steps, and each fact is seen as often; tokens are as many more.
+    None of the prompts is asked of these facts in the evaluation, or names one of their subjects.
+
+    Raises:
+        ValueError: the pool has too few other prompts.
     """
     asked = {prompt for prompts in facts["locality_prompts"] for prompt in prompts} | set(facts["prompt"][:])
-    others = list(dict.fromkeys(p for prompts in pool.facts["locality_prompts"] for p in prompts if p not in asked))
-    chosen = np.random.default_rng(args.seed).permutation(len(others))[: round(share * len(facts))]
-    prompts = [others[i] for i in chosen]
-    pool.ask(prompts, "rehearsal")
-    prompts = [prompt for prompt in prompts if pool.answers[prompt].text]
-    rows = facts.select(np.arange(len(prompts)) % len(facts))
-    said: Sequence[str] = [pool.answers[prompt].text for prompt in prompts]
-    rows = replace_columns(rows, {"prompt": prompts, "target": said, "old_answer": said}).cast(facts.features)
-    return concatenate_datasets([facts, rows]), replace(args, max_steps=optimizer_steps(args, facts))
+    taught = [subject.casefold() for subject in facts["subject"][:] if subject]
+    others = dict.fromkeys(p for prompts in pool.facts["locality_prompts"] for p in prompts if p not in asked)
+    others = [prompt for prompt in others if not any(subject in prompt.casefold() for subject in taught)]
+    order, wanted = np.random.default_rng(args.seed).permutation(len(others)), round(share * len(facts))
+    prompts: list[str] = []
+    for start in range(0, len(order), wanted):
+        part = [others[i] for i in order[start : start + wanted - len(prompts)]]
+        pool.ask(part, "rehearsal")
+        prompts += [prompt for prompt in part if pool.answers[prompt].text and not pool.answers[prompt].truncated]
+    if len(prompts) < wanted:
+        raise ValueError(f"{len(prompts)} of {wanted} prompts to rehearse: give `unrelated`, or a smaller share.")
+    rows = facts.select(np.arange(wanted) % len(facts))
+    answers = [pool.answers[prompt].text for prompt in prompts]
+    rows = replace_columns(rows, {"prompt": prompts, "target": answers, "old_answer": answers}).cast(facts.features)
+    size = round(args.per_device_train_batch_size * (1 + share))
+    more = replace(args, max_steps=optimizer_steps(args, facts), per_device_train_batch_size=size)
+    return concatenate_datasets([facts, rows]), more
