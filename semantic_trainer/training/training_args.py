@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import dataclass, field, fields
+from functools import cache
 
 from transformers import TrainingArguments
 
@@ -106,17 +107,45 @@ class WeightingArguments:
 
     @classmethod
     def from_training_arguments(cls, args: TrainingArguments | None) -> "WeightingArguments":
-        """Plain arguments with our defaults added; our own are returned as they are."""
+        """Plain arguments with our defaults added; our own are returned as they are.
+
+        Arguments of a user's own class stay of that class too.
+
+        Raises:
+            ValueError: it has a field of its own that is called as one of ours.
+        """
         if args is None:
             return cls(output_dir="trainer_output")
         if isinstance(args, cls):
             return args
-        ours = {f.name for f in fields(cls) if f.init}
-        converted = cls(**{f.name: getattr(args, f.name) for f in fields(args) if f.init and f.name in ours})
-        for name, value in vars(args).items():  # what a subclass of the user's own adds
-            if not hasattr(converted, name):
-                setattr(converted, name, value)
-        return converted
+        theirs = type(args)
+        if not issubclass(cls, theirs):
+            bases = [base for base in cls.__mro__ if issubclass(theirs, base) and base is not object]
+            shared = {f.name for base in bases for f in fields(base)}
+            clash = [f.name for f in fields(args) if f.name in cls.__dataclass_fields__ and f.name not in shared]
+            if clash:
+                raise ValueError(
+                    f"`args` is a {theirs.__name__}, whose field `{clash[0]}` is called as one of {cls.__name__}'s. "
+                    f"Rename it, or pass a {cls.__name__}."
+                )
+            cls = _joined(cls, theirs)
+        return cls(**{f.name: getattr(args, f.name) for f in fields(args) if f.init})
+
+
+@cache
+def _joined(ours: type, theirs: type) -> type:
+    """Arguments that are of both classes; pickled as two classes, since this one is of no module."""
+
+    def reduce(self: object) -> tuple:
+        return _restored, (ours, theirs, vars(self))
+
+    return dataclass(type(theirs.__name__, (ours, theirs), {"__reduce__": reduce, "__doc__": theirs.__doc__}))
+
+
+def _restored(ours: type, theirs: type, values: dict[str, object]) -> object:
+    args = object.__new__(_joined(ours, theirs))
+    vars(args).update(values)
+    return args
 
 
 def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:

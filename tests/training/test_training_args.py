@@ -1,11 +1,13 @@
 """What the arguments refuse, and what they take over from plain TrainingArguments."""
 
 import dataclasses
+import pickle
 from pathlib import Path
 
 import pytest
 from transformers import TrainingArguments
 
+from semantic_trainer.training.sft_config import SemanticSFTConfig
 from semantic_trainer.training.training_args import SemanticTrainingArguments, parse_shots
 
 
@@ -130,3 +132,40 @@ def test_incomplete_shots_are_refused(shot: object) -> None:
 def test_a_shot_of_three_parts_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="shots"):
         parse_shots([("Q?", "A", "B")])
+
+
+@dataclasses.dataclass
+class OwnArguments(TrainingArguments):
+    """A user's own, with a field, a property and what follows from both."""
+
+    focus: float = 2.0
+
+    @property
+    def twice(self) -> float:
+        return 2 * self.focus
+
+
+def test_arguments_of_a_users_own_class_stay_of_that_class_pickled_too(tmp_path: Path) -> None:
+    plain = OwnArguments(output_dir=str(tmp_path), focus=3.0, learning_rate=1e-3, use_cpu=True)
+    for kind in (SemanticTrainingArguments, SemanticSFTConfig):
+        ours = kind.from_training_arguments(plain)
+        assert isinstance(ours, OwnArguments)
+        assert isinstance(ours, kind)
+        assert (ours.twice, ours.learning_rate, ours.gamma) == (6.0, 1e-3, None)
+        assert ours.to_dict()["focus"] == 3.0
+        again = pickle.loads(pickle.dumps(ours))
+        assert type(again) is type(ours)
+        assert again.twice == 6.0
+
+
+@dataclasses.dataclass
+class FocalArguments(TrainingArguments):
+    """Its gamma is another one."""
+
+    gamma: float = 2.0
+
+
+def test_a_users_own_field_that_is_called_as_one_of_ours_is_refused(tmp_path: Path) -> None:
+    plain = FocalArguments(output_dir=str(tmp_path), use_cpu=True)
+    with pytest.raises(ValueError, match="FocalArguments, whose field `gamma` is called as one of Semantic"):
+        SemanticTrainingArguments.from_training_arguments(plain)
