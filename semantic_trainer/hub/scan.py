@@ -64,7 +64,12 @@ def places(folder: Path) -> list[str]:
 
 
 def texts(file: Upload) -> Iterator[tuple[str, str]]:
-    """`(key, text)` of everything in a file: of JSON value by value, of Parquet cell by cell, else line by line."""
+    """`(key, text)` of everything in a file that is no number: of JSON value by value, of Parquet cell by cell, of
+    safetensors the header, else line by line.
+    """
+    if file.path.endswith(".safetensors"):
+        yield "its header", safetensors_header(file).decode("latin-1")
+        return
     data = file.read()
     if file.path.endswith(".json"):
         yield from _values(json.loads(data), "")
@@ -74,11 +79,21 @@ def texts(file: Upload) -> Iterator[tuple[str, str]]:
         table = pyarrow.parquet.read_table(io.BytesIO(data))
         yield from _values(json.loads(json.dumps(table.to_pylist(), default=str)), "")
         yield from _values({str(k): str(v) for k, v in (table.schema.metadata or {}).items()}, "metadata")
-    elif file.path.endswith((".safetensors", ".png")):
+    elif file.path.endswith(".png"):
         yield "bytes", data.decode("latin-1")
     else:
         for i, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
             yield f"line {i}", line
+
+
+def safetensors_header(file: Upload) -> bytes:
+    """Names and metadata of the tensors, without their numbers; of what is no such file everything.
+
+    The first 8 bytes say how long it is.
+    """
+    with io.BytesIO(file.content) if isinstance(file.content, bytes) else file.content.open("rb") as data:
+        length = int.from_bytes(data.read(8), "little")
+        return data.read(length) if length < file.size else file.read()
 
 
 def _values(value: object, key: str) -> Iterator[tuple[str, str]]:
@@ -95,7 +110,7 @@ def _values(value: object, key: str) -> Iterator[tuple[str, str]]:
 
 
 def check_leaks(files: Sequence[Upload], folder: Path) -> None:
-    """Search every byte that is to be sent, the names of the files too.
+    """Search everything that is to be sent, the names of the files too; of weights all but the numbers.
 
     Args:
         files: what is to be published.

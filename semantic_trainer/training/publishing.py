@@ -2,8 +2,10 @@
 
 import logging
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from transformers import TrainingArguments
 from transformers.utils.hub import PushInProgress
 
 from ..hub.plan import ADAPTER, MODEL, Upload, select, with_base
-from ..hub.scan import check_leaks
+from ..hub.scan import LeakError, check_leaks
 from ..hub.upload import commit, explained
 from ..models import hub_name
 
@@ -59,6 +61,8 @@ class PublishedSafely:
             HubError: the Hub refused or was not reached; nothing is published then.
         """
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
+        if getattr(self, "push_in_progress", None) is not None:
+            self._finish_current_push()  # which may still read what is saved anew here
         self.save_model(_internal_call=True)
         if not self.is_world_process_zero():
             return None
@@ -69,14 +73,13 @@ class PublishedSafely:
         self.create_model_card(model_name=name, **kwargs)
         asked = kwargs.get("tags") or ()  # which PEFT's writer takes out again
         text, tags = (folder / CARD).read_text(encoding="utf-8"), [asked] if isinstance(asked, str) else [*asked]
-        card = Upload(CARD, card_with_base(text, base, self._is_adapter, tags))
+        generates = getattr(self.accelerator.unwrap_model(self.model), "can_generate", bool)()
+        card = Upload(CARD, card_with_base(text, base, self._is_adapter, tags, generates))
         files = [*self._weights(folder, base), card]
         check_leaks(files, folder)
         if getattr(self, "hub_model_id", None) is None:
             with explained(repo_id):
                 self.init_hf_repo(token=token, private=private)
-        if getattr(self, "push_in_progress", None) is not None:
-            self._finish_current_push()
         return commit(
             files,
             self.hub_model_id,
@@ -117,7 +120,10 @@ class PublishedSafely:
         return [with_base(file, base or folder.name) for file in files]
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """As the parent while training goes on, but a checkpoint's weights, configs and tokenizer alone."""
+        """As the parent while training goes on, but a checkpoint's weights, configs and tokenizer alone.
+
+        What holds a secret or a path stays here, with an error in the log.
+        """
         if not self.is_world_process_zero() or self.args.hub_strategy == "end":
             return
         if not self.args.hub_always_push and self.push_in_progress is not None and not self.push_in_progress.is_done():
@@ -127,7 +133,12 @@ class PublishedSafely:
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         folder = Path(checkpoint_folder)
         files = self._weights(folder, self._base_on_hub())
-        check_leaks(files, folder)
+        try:
+            check_leaks(files, folder)
+        except LeakError as error:
+            logger.error("%s Training goes on.", error)
+            return
+        files = [_copied(file, Path(self.args.output_dir)) for file in files]
         message, token = f"Training in progress, step {self.state.global_step}", self.args.hub_token
         job = commit(
             files, self.hub_model_id, message, revision=self.args.hub_revision, token=token, run_as_future=True
@@ -143,6 +154,13 @@ class PublishedSafely:
             super()._save(*args, **kwargs)
 
 
+def _copied(file: Upload, folder: Path) -> Upload:
+    """A file that is sent from a folder of its own: where it lies it may be deleted before it has been read."""
+    if isinstance(file.content, bytes):
+        return file
+    return replace(file, content=Path(shutil.copy(file.content, folder / file.path)))
+
+
 @contextmanager
 def without_token(args: TrainingArguments) -> Iterator[None]:
     """`hub_token` is `None` meanwhile."""
@@ -153,8 +171,16 @@ def without_token(args: TrainingArguments) -> Iterator[None]:
         args.hub_token = token
 
 
-def card_with_base(text: str, base: str | None, adapter: bool, tags: Sequence[str] = ()) -> bytes:
-    """A card that a library has written, with the base's name instead of a path, and what the Hub needs to know."""
+def card_with_base(
+    text: str, base: str | None, adapter: bool, tags: Sequence[str] = (), generates: bool = True
+) -> bytes:
+    """A card that a library has written, with the base's name instead of a path, and what the Hub needs to know.
+
+    Args:
+        adapter: whether it is of an adapter.
+        tags: to be added.
+        generates: whether the model writes text.
+    """
     from huggingface_hub import ModelCard
 
     card = ModelCard(text, ignore_metadata_errors=True)
@@ -166,6 +192,7 @@ def card_with_base(text: str, base: str | None, adapter: bool, tags: Sequence[st
     else:
         card.data.base_model = None
     card.data.library_name = "peft" if adapter else "transformers"
-    card.data.pipeline_tag = "text-generation"
+    if generates:
+        card.data.pipeline_tag = "text-generation"
     card.data.tags = sorted({*(card.data.tags or []), *tags, "semantic-trainer"} - {f"base_model:adapter:{found}"})
     return re.sub(r"\n{3,}", "\n\n", str(card)).encode()

@@ -53,6 +53,8 @@ def test_secrets_are_found_wherever_they_stand(secret: str, tmp_path: Path) -> N
     assert "[0].aliases[1]" in refused(Upload("facts.parquet", facts), tmp_path)
     weights = save({"a": np.ones(2, np.float32)}, metadata={"from": secret})
     assert "adapter_model.safetensors" in refused(Upload("adapter_model.safetensors", weights), tmp_path)
+    (tmp_path / "a").write_bytes(weights)
+    assert "its header holds" in refused(Upload("adapter_model.safetensors", tmp_path / "a"), tmp_path)
     assert "its name" in refused(Upload(f"figures/{secret}.png", b"png"), tmp_path)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from semantic_trainer import (
 )
 from semantic_trainer.hub.scan import LeakError
 from semantic_trainer.hub.upload import HubError
+from semantic_trainer.training.publishing import card_with_base
 
 from ..hub.server import TOKEN, Fault, Hub, serve, use
 
@@ -132,3 +134,43 @@ def test_a_local_base_and_a_secret_are_refused(
     with pytest.raises(LeakError, match="README.md was not published"):
         trainer.push_to_hub(tags=[TOKEN])
     assert hub.repos == {}
+
+
+def test_what_is_sent_while_training_outlives_its_checkpoint(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    sent: list[Path] = []
+
+    def keep(files: list, *args: object, **kwargs: object) -> Future:
+        sent.extend(file.content for file in files if isinstance(file.content, Path))
+        done: Future = Future()
+        done.set_result(None)
+        return done
+
+    monkeypatch.setattr("semantic_trainer.training.publishing.commit", keep)
+    trainer = build(model, tokenizer, facts, tmp_path / "out", push_to_hub=True, save_total_limit=1)
+    trainer.train()
+    assert len(list((tmp_path / "out").glob("checkpoint-*"))) == 1
+    assert sent
+    assert all(path.exists() for path in sent)
+
+
+def test_a_secret_in_a_checkpoint_stays_here_and_training_goes_on(
+    hub: Hub, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, facts: Dataset, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    trainer = build(model, tokenizer, facts, tmp_path / "out", push_to_hub=True, hub_model_id="org/live")
+    trainer.model.peft_config["default"].revision = TOKEN
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert "adapter_config.json was not published" in caplog.text
+    assert "Training goes on." in caplog.text
+    assert TOKEN not in caplog.text
+    assert not [asked for asked in hub.asked if "/commit/" in asked]
+
+
+def test_only_a_model_that_writes_text_is_a_text_generation() -> None:
+    for generates in (True, False):
+        card = ModelCard(card_with_base("---\ntags: []\n---\n# x", "org/base", True, generates=generates).decode())
+        assert (card.data.pipeline_tag == "text-generation") is generates
