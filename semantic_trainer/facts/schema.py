@@ -91,10 +91,19 @@ def require_columns(dataset: Dataset, columns: Iterable[str], argument: str = "f
 
 def replace_columns(dataset: Dataset, columns: Mapping[str, object]) -> Dataset:
     """The dataset with columns added, or replaced where they are there already."""
+    given = dataset
     dataset = dataset.remove_columns([name for name in columns if name in dataset.column_names])
     for name, values in columns.items():
         dataset = dataset.add_column(name, values)
-    return dataset
+    return formatted_as(given, dataset)
+
+
+def formatted_as(given: Dataset, dataset: Dataset) -> Dataset:
+    """A dataset in the format of the one that it was made from, with the columns that were added to it."""
+    how = given.format
+    columns, new = how["columns"], [name for name in dataset.column_names if name not in given.column_names]
+    shown = None if len(columns) == len(given.column_names) else [*columns, *new]
+    return dataset.with_format(how["type"], shown, how["output_all_columns"], **how["format_kwargs"])
 
 
 def column_batches(dataset: Dataset, column: str, rows: int = ROWS_AT_A_TIME) -> Iterator[list]:

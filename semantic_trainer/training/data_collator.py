@@ -23,11 +23,17 @@ def _holds_integers(value: object) -> bool:
 
 
 def has_label_lists(dataset: object) -> bool:
-    """Whether a dataset, or any of a dict of them, has `labels` that are lists, one label a token."""
+    """Whether a dataset, or any of a dict of them, has `labels` that are lists of whole numbers, one label a token."""
     if isinstance(dataset, dict):
         return any(map(has_label_lists, dataset.values()))
-    features = getattr(dataset, "features", None) or {}
-    return isinstance(features.get("labels"), (List, LargeList))
+    labels = (getattr(dataset, "features", None) or {}).get("labels")
+    return isinstance(labels, (List, LargeList)) and "int" in getattr(labels.feature, "dtype", "")
+
+
+def _one_label_a_token(feature: dict) -> bool:
+    """Whether a row's labels, if it has any, are whole numbers, as many as its tokens."""
+    labels = feature.get("labels", feature["input_ids"]) if "input_ids" in feature else None
+    return labels is not None and _holds_integers(labels) and len(labels) == len(feature["input_ids"])
 
 
 @dataclass
@@ -35,10 +41,11 @@ class FactCollator:
     """Pads tokenised facts at the right, labels by length, so that EOS is trained even where it is the pad token.
 
     Takes the columns that hold token ids or masks, lists of integers; texts and single numbers are left out. Rows
-    whose `labels` are one number, or not whole ones, are another task's: they go to `default_data_collator`.
+    whose `labels` are not one whole number a token are another task's.
 
     Args:
         pad_token_id: fills `input_ids`; `labels` are filled with -100, any other column with 0.
+        other: collates the rows of other tasks.
 
     Example:
         >>> features = [{"input_ids": [5, 6], "labels": [-100, 6]}, {"input_ids": [5], "labels": [5]}]
@@ -47,10 +54,11 @@ class FactCollator:
     """
 
     pad_token_id: int = 0
+    other: Callable[[list[dict]], dict] = default_data_collator
 
     def __call__(self, features: list[dict]) -> dict[str, torch.Tensor]:
-        if not _holds_integers(features[0].get("labels", [0])):
-            return default_data_collator(features)
+        if not _one_label_a_token(features[0]):
+            return self.other(features)
         fill = {"input_ids": self.pad_token_id, "labels": IGNORED}
         batch = {}
         for name in filter(lambda name: _holds_integers(features[0][name]), features[0]):

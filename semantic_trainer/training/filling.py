@@ -37,6 +37,13 @@ class FilledDataset(Dataset):
     def __getitem__(self, index: int) -> dict:
         return self.dataset[index] if index < len(self) else {**self.dataset[0], WEIGHT: FILLER}
 
+    def __getitems__(self, indices: list[int]) -> list[dict]:
+        """A batch's rows at once, as `datasets.Dataset` reads them."""
+        real = [index for index in indices if index < len(self)]
+        at_once = getattr(self.dataset, "__getitems__", None)
+        rows = iter(at_once(real) if at_once and real else [self.dataset[index] for index in real])
+        return [next(rows) if index < len(self) else self[index] for index in indices]
+
 
 class FilledBatchSampler(BatchSampler):
     """Batches of one size, a multiple of the number of processes: what is missing at the end is the filler.

@@ -23,7 +23,7 @@ from ..facts.answered import ANSWERED_BY, differing_parts, require_own_answers, 
 from ..facts.checks import check_facts
 from ..facts.messages import meant
 from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
-from ..facts.schema import replace_columns, require_dataset, require_strings
+from ..facts.schema import formatted_as, replace_columns, require_dataset, require_strings
 from .model_traits import check_reads_facts, takes
 from .prepared import read_prepared, write_prepared
 from .training_args import WeightingArguments
@@ -63,12 +63,14 @@ class Preparation:
             return self.not_tabular(dataset)
         if not len(dataset):
             raise ValueError("`train_dataset` has no rows")
-        dataset = dataset.with_format(None)
+        if dataset.format["type"] == "custom":
+            return self.transformed(dataset)
+        given, dataset = dataset, dataset.with_format(None)
         names = set(dataset.column_names)
         facts = {"prompt", "target"} <= names and not {"input_ids", "labels"} <= names
         if facts:
             dataset = self._tokenize(dataset, "train_dataset")
-        elif not (names & takes(self.model) or (self.own_collator and not self.args.remove_unused_columns)):
+        elif self.args.remove_unused_columns and not names & takes(self.model):
             near = "".join(meant(name, names) for name in ("prompt", "target", "input_ids") if name not in names)
             raise ValueError(
                 f"`train_dataset` has the columns {dataset.column_names}, which cannot be trained on.{near} Give it "
@@ -78,7 +80,7 @@ class Preparation:
             )
         dataset = self.weigh(dataset, facts)
         self.shares_prefixes = facts and self.weighted and not self.own_collator and self._may_share(dataset)
-        return dataset
+        return dataset if facts else formatted_as(given, dataset)
 
     def _may_share(self, dataset: Dataset) -> bool:
         """Whether training batches may be shared-prefix rows; says why where they were asked for and may not."""
@@ -94,6 +96,17 @@ class Preparation:
         if dropouts:
             logger.info("batching: the facts of a row share the dropout of their common head")
         return True
+
+    def transformed(self, dataset: Dataset) -> Dataset:
+        """A dataset whose rows are made as they are read: the parent's own path, without weights."""
+        args = self.args
+        if args.reads_distances or args.learning_history or args.weighting in ("self_paced", "column"):
+            raise ValueError(
+                "`train_dataset` has a transform, which makes its rows as they are read: no weight would be among "
+                "them. Apply it beforehand: dataset.reset_format().map(transform, batched=True)."
+            )
+        self._warn_of_unread(dataset.column_names)
+        return dataset
 
     def not_tabular(self, dataset: object) -> object:
         """A dataset without columns to read: trained as it is, its weights only with `weighting="column"`."""
@@ -124,7 +137,7 @@ class Preparation:
             return {name: self.eval(part) for name, part in dataset.items()}
         if not isinstance(dataset, Dataset) or not {"prompt", "target"} <= set(dataset.column_names):
             return dataset
-        if "input_ids" in dataset.column_names:
+        if "input_ids" in dataset.column_names or dataset.format["type"] == "custom":
             return dataset
         return self._tokenize(dataset, "eval_dataset")
 

@@ -154,3 +154,58 @@ class OneNumber(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"loss": (weight * (self.number * x.float().mean(1) - labels) ** 2).mean()}
+
+
+def losses_of(kind: type, model: torch.nn.Module, options: dict, data: Dataset, **more: object) -> list[float]:
+    set_seed(0)
+    trainer = kind(copy.deepcopy(model), TrainingArguments(**options), train_dataset=data, **more)
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_a_format_that_is_not_ours_reaches_the_users_collator(
+    model: torch.nn.Module, tokens: Dataset, options: dict
+) -> None:
+    ids = [ids[:4] for ids in tokens["input_ids"]]
+    data = Dataset.from_dict({"input_ids": ids, "labels": ids}).with_format("torch")
+
+    def stack(rows: list[dict]) -> dict[str, torch.Tensor]:
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    first, second = (losses_of(kind, model, options, data, data_collator=stack) for kind in (Trainer, Weighted))
+    assert first == second
+    weighed = data.add_column("distance", [0.5] * len(data))
+    args = SemanticTrainingArguments(**options, gamma=1.0)
+    trainer = Weighted(model, args, train_dataset=weighed, data_collator=stack)
+    assert isinstance(trainer.train_dataset[0]["input_ids"], torch.Tensor)
+    trainer.train()
+
+
+def test_a_transform_is_the_parents_and_takes_no_weights(
+    model: torch.nn.Module, facts: Dataset, tokenizer: object, options: dict
+) -> None:
+    def tokenised(rows: dict) -> dict:
+        ids = [tokenizer(prompt)["input_ids"][:4] for prompt in rows["prompt"]]
+        return {"input_ids": ids, "labels": ids}
+
+    data, options = facts.with_transform(tokenised), options | {"remove_unused_columns": False}
+    first, second = (losses_of(kind, model, options, data) for kind in (Trainer, Weighted))
+    assert first == second
+    with pytest.raises(ValueError, match="`train_dataset` has a transform, which makes its rows as they are read"):
+        Weighted(model, SemanticTrainingArguments(**options, gamma=1.0), train_dataset=data)
+
+
+def test_rows_of_other_tasks_are_collated_as_the_parent_does(tokenizer: object, options: dict) -> None:
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_labels=3, problem_type="multi_label_classification", pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    set_seed(0)
+    model = LlamaForSequenceClassification(config)
+    rows = [{"input_ids": list(range(3, 5 + i)), "labels": [1.0, 0.0, float(i % 2)]} for i in range(4)]
+    data = Dataset.from_list(rows)
+    first, second = (losses_of(k, model, options, data, processing_class=tokenizer) for k in (Trainer, Weighted))
+    assert first == second
+    args = TrainingArguments(**options)
+    lone = [kind(model, args, processing_class=tokenizer).evaluate(data)["eval_loss"] for kind in (Trainer, Weighted)]
+    assert lone[0] == lone[1]
