@@ -1,4 +1,4 @@
-"""Refused before any long work: a model in which nothing can be trained, fewer rows than processes."""
+"""Refused before step 1: a model in which nothing can be trained, fewer rows than processes, rows that are split."""
 
 from collections.abc import Sized
 
@@ -41,4 +41,20 @@ def check_processes(rows: object, processes: int, what: str = "`train_dataset`")
         raise ValueError(
             f"{what} has {len(rows)} row{'s' * (len(rows) > 1)} for {processes} processes, each of which needs one. "
             f"Launch no more than that, as in `torchrun --nproc_per_node {len(rows)}`."
+        )
+
+
+def check_whole_rows(parallelism: object) -> None:
+    """Refuse to weigh rows of which each process would have a part.
+
+    Args:
+        parallelism: accelerate's `ParallelismConfig`, or `None`.
+
+    Raises:
+        ValueError: it has context or sequence parallelism.
+    """
+    if parallelism is not None and (parallelism.cp_enabled or parallelism.sp_enabled):
+        raise ValueError(
+            "context and sequence parallelism split rows over processes, and the weighted loss needs them whole. "
+            "Leave them out of `parallelism_config`, or use SemanticWeightedSFTTrainer with context parallelism."
         )

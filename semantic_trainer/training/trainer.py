@@ -20,7 +20,7 @@ from ..batching.shared_prefix import model_inputs
 from ..batching.token_nll import token_nll
 from ..facts.prompts import PromptFormat
 from ..tuners.fused_lora import fused_lora
-from .checks import check_processes, check_trainable
+from .checks import check_processes, check_trainable, check_whole_rows
 from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
 from .filter_collator import evaluating
 from .losses import stock_token_nll, weighted_sum
@@ -101,8 +101,9 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
         self.weighted, self.weight_statistics = self._preparation.weighted, self._preparation.statistics
         given = [dataset for dataset in (self.train_dataset, self.eval_dataset) if dataset is not None]
         if data_collator is None and (any(map(has_label_lists, given)) or not given):
-            self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0)
+            self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0, self.data_collator)
         if self.weighted:
+            check_whole_rows(self.accelerator.parallelism_config)
             pad_token_id = getattr(processing_class, "pad_token_id", None) or 0
             shared = self._preparation.shares_prefixes
             self.data_collator = SharedPrefixCollator(pad_token_id) if shared else WeightedCollator(self.data_collator)
@@ -159,6 +160,11 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
             raise ValueError(
                 "the batch has no `weight`: something removed the column between dataset and loss. Return it from "
                 "get_train_dataloader, or leave the trainer's own data_collator in place."
+            )
+        if "segment_ids" not in inputs and len(inputs["labels"]) != len(weights):
+            raise ValueError(
+                f"the data collator made {len(inputs['labels'])} rows of {len(weights)} examples, whose weights then "
+                "cannot be told apart. Use one that keeps a row an example, not DataCollatorWithFlattening."
             )
         nll, examples, keep, outputs = self._token_losses(model, inputs, return_outputs)
         self.observe(rows, nll, examples)

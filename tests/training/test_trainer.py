@@ -3,13 +3,23 @@
 import copy
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    DataCollatorForSeq2Seq,
+    DataCollatorWithFlattening,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers.trainer_utils import HPSearchBackend
 
+from semantic_trainer import semantic_weight
+from semantic_trainer.training.checks import check_whole_rows
 from semantic_trainer.training.data_collator import FactCollator
 from semantic_trainer.training.trainer import SemanticWeightedTrainer as Weighted
 
@@ -237,3 +247,54 @@ def test_the_log_line_names_the_weights(
     with caplog.at_level(logging.INFO, "semantic_trainer"):
         Weighted(model, arguments(gamma=1.0), train_dataset=tokens)
     assert "weight/mean" in caplog.text
+
+
+def test_a_collator_that_merges_rows_is_refused(model: torch.nn.Module, tokens: Dataset, arguments: Callable) -> None:
+    trainer = Weighted(
+        model, arguments(), train_dataset=tokens, data_collator=DataCollatorWithFlattening(return_tensors="pt")
+    )
+    with pytest.raises(ValueError, match="made 1 rows of 2 examples, whose weights then cannot be told apart"):
+        trainer.train()
+
+
+def test_rows_that_are_split_over_processes_are_not_weighed() -> None:
+    check_whole_rows(None)
+    check_whole_rows(SimpleNamespace(cp_enabled=False, sp_enabled=False))
+    for split in ({"cp_enabled": True, "sp_enabled": False}, {"cp_enabled": False, "sp_enabled": True}):
+        with pytest.raises(ValueError, match="split rows over processes"):
+            check_whole_rows(SimpleNamespace(**split))
+
+
+def test_a_gradient_norm_that_is_not_known_counts_as_not_clipped(
+    model: torch.nn.Module, tokens: Dataset, arguments: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "_clip_grad_norm", lambda self, model: None)
+    trainer = Weighted(model, arguments(), train_dataset=tokens)
+    trainer.train()
+    assert [entry["clipped_steps"] for entry in trainer.state.log_history if "loss" in entry] == [0.0, 0.0]
+
+
+def trial(trainer: Weighted, **said: object) -> None:
+    trainer.hp_search_backend = HPSearchBackend.WANDB
+    trainer._hp_search_setup(said)
+
+
+def test_weights_follow_the_trials_of_a_search(model: torch.nn.Module, tokens: Dataset, arguments: Callable) -> None:
+    trainer = Weighted(model, arguments(gamma=1.0), train_dataset=tokens)
+    for gamma in (0.0, 2.0):
+        trial(trainer, gamma=gamma, learning_rate=0.01)
+        expected = [semantic_weight([d], gamma)[0] for d in tokens["distance"]]
+        assert trainer.train_dataset["weight"][:] == pytest.approx(expected)
+        assert trainer.weight_statistics["weight/max"] == pytest.approx(max(expected))
+        trainer.train()
+    with pytest.raises(ValueError, match="`weighting` cannot differ between the trials"):
+        trial(trainer, weighting="constant")
+
+
+def test_a_search_over_weights_that_a_trainer_does_not_have_is_refused(
+    model: torch.nn.Module, tokens: Dataset, arguments: Callable
+) -> None:
+    trainer = Weighted(model, arguments(weighting="none"), train_dataset=tokens)
+    trial(trainer, learning_rate=0.01)
+    with pytest.raises(ValueError, match="`gamma` cannot differ between the trials"):
+        trial(trainer, gamma=2.0)
