@@ -127,11 +127,16 @@ def answer_prompts(
     elif settings.dtype == "auto":  # it would be loaded on the CPU
         settings = GenerationSettings(settings.max_new_tokens, "float32")
     answers, kept = {}, keep and shuffle is None
-    if kept and store is None:
-        key = _store_key(model, loaded, processing_class, prompt_format, settings, adapters)
-        store = AnswerStore(key, store_dir) if is_first() else None
+
+    def selected() -> dict[str, Answer]:  # by the first process alone: the key reads all weights
+        nonlocal store
+        if store is None:
+            key = _store_key(model, loaded, processing_class, prompt_format, settings, adapters)
+            store = AnswerStore(key, store_dir)
+        return store.select(prompts)
+
     if kept:
-        answers = on_first(lambda: store.select(prompts))
+        answers = on_first(selected)
     missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answers]
     if not missing:
         return answers

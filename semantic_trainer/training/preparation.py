@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -253,15 +254,14 @@ class Preparation:
             table = EmbeddingTable.from_model(self.model)
             return add_distances(facts, table, self.processing_class, self.prompt_format)
         args, path = self.args, Path(self.args.output_dir) / PREPARED_FILE
-        key = self._key(facts)
-        columns = on_first(read_prepared, path, key)
+        columns = on_first(read_prepared, path, partial(self._key, facts))
         if columns is None:
             table = EmbeddingTable.from_model(self.model)  # before any forward pass: there may be none
             form, length, size = self.prompt_format, args.max_new_tokens, args.answer_batch_size
             measured = add_old_answers(facts, self.model, self.processing_class, form, length, size)
             measured = add_distances(measured, table, self.processing_class, form)
             columns = {name: measured[name][:] for name in PREPARED_COLUMNS}
-            on_first(write_prepared, path, columns, key)
+            on_first(lambda: write_prepared(path, columns, self._key(facts)))
         return replace_columns(facts, columns)
 
     def _key(self, facts: Dataset) -> dict[str, object]:

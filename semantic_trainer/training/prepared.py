@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet
@@ -21,8 +22,11 @@ def write_prepared(path: Path, columns: dict[str, list], key: dict[str, object])
     write_atomically(path, buffer.getvalue())
 
 
-def read_prepared(path: Path, key: dict[str, object]) -> dict[str, list] | None:
+def read_prepared(path: Path, make_key: Callable[[], dict[str, object]]) -> dict[str, list] | None:
     """The prepared columns, or `None` where there are none yet, or another run's that left no checkpoints.
+
+    Args:
+        make_key: what they have to be prepared from; it reads all weights, and is called only where there are any.
 
     Raises:
         ValueError: they and the checkpoints beside them are another run's: the message says what differs.
@@ -31,7 +35,7 @@ def read_prepared(path: Path, key: dict[str, object]) -> dict[str, list] | None:
     if not path.exists():
         return None
     table = pyarrow.parquet.read_table(path)
-    found = json.loads(table.schema.metadata[_KEY])
+    found, key = json.loads(table.schema.metadata[_KEY]), make_key()
     differs = [name for name in key if found.get(name) != key[name]]
     if differs and not any(path.parent.glob("checkpoint-*")):
         logger.warning("%s was prepared from another %s: prepared again", path.name, " and another ".join(differs))
