@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..distribution import gather
-from ..files import write_atomically
 from .pacing import mean_losses
+from .row_state import read_rows, write_rows
 
 STATE_FILE = "history_state.safetensors"
 CERTAIN = math.log(2)  # nats: a token with less has a probability above one half, and so is the greedy one
@@ -93,22 +91,15 @@ class LearningHistory(TrainerCallback):
         """Into a checkpoint; every process calls it, and one writes."""
         epoch = self._gathered()
         if write:
-            tensors = {"losses": self.losses, "worst": self.worst, "epoch": epoch, "number": np.array([self.number])}
-            tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in tensors.items()}
-            write_atomically(Path(folder) / STATE_FILE, safetensors.torch.save(tensors))
+            arrays = {"losses": self.losses, "worst": self.worst, "epoch": epoch, "number": np.array([self.number])}
+            write_rows(Path(folder) / STATE_FILE, arrays)
 
     def load(self, folder: str | Path, first: bool) -> None:
         """From a checkpoint; of several processes the first one takes what all had seen. One without is passed by."""
         path = Path(folder) / STATE_FILE
         if not path.exists():
             return
-        with safe_open(path, "np") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}
-        if found["losses"].shape[1] != self.rows:
-            raise ValueError(
-                f"the checkpoint {str(folder)!r} was trained on {found['losses'].shape[1]} rows, but `train_dataset` "
-                f"has {self.rows}. Go on with the same facts, or start anew."
-            )
+        found = read_rows(path, self.rows)
         self.losses, self.worst, self.number = found["losses"], found["worst"], int(found["number"][0])
         self.epoch = found["epoch"] if first else np.full_like(found["epoch"], np.nan)
 

@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..distribution import gather
-from ..files import write_atomically
+from .row_state import read_rows, write_rows
 
 logger = logging.getLogger(__name__)
 STATE_FILE = "pacing_state.safetensors"
@@ -152,9 +150,8 @@ class Pacing(TrainerCallback):
         """Into a checkpoint; every process calls it, and one writes."""
         sums, seen = self._gathered()
         if write:
-            tensors = {"losses": self.losses, "sums": sums, "seen": seen, "epoch": np.array([self.epoch])}
-            tensors = {name: torch.from_numpy(np.asarray(value)) for name, value in tensors.items()}
-            write_atomically(Path(folder) / STATE_FILE, safetensors.torch.save(tensors))
+            arrays = {"losses": self.losses, "sums": sums, "seen": seen, "epoch": np.array([self.epoch])}
+            write_rows(Path(folder) / STATE_FILE, arrays)
 
     def load(self, folder: str | Path, first: bool) -> None:
         """From a checkpoint; of several processes the first one takes what all had seen.
@@ -168,13 +165,7 @@ class Pacing(TrainerCallback):
                 f"the checkpoint {str(folder)!r} has no {STATE_FILE}: it was not trained with "
                 'weighting="self_paced". Go on with the weighting it was trained with, or start anew.'
             )
-        with safe_open(path, "np") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}
-        if len(found["losses"]) != len(self.sums):
-            raise ValueError(
-                f"the checkpoint {str(folder)!r} was trained on {len(found['losses'])} rows, but `train_dataset` has "
-                f"{len(self.sums)}. Go on with the same facts, or start anew."
-            )
+        found = read_rows(path, len(self.sums))
         self.epoch = int(found["epoch"][0])
         self.sums, self.seen = (found[name] * first for name in ("sums", "seen"))
         self._take(found["losses"])
