@@ -12,7 +12,7 @@ from datasets import Dataset
 from ..distance.columns import Columns, Source
 from ..distance.filter_plan import ROW, FilterPlan
 from ..facts.messages import shown
-from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator
+from .data_collator import EXAMPLE, WEIGHT, WeightedCollator
 
 TOKENS = ("input_ids", "labels", "attention_mask")
 KEPT = (WEIGHT, EXAMPLE)
@@ -124,12 +124,10 @@ def columns_needed(collator: object) -> tuple[str, ...]:
 
 @contextmanager
 def evaluating(trainer: object) -> Iterator[None]:
-    """While a loader of evaluation data is made: rows are padded, weighted ones too, and none is the training set's.
-
-    The parent computes their loss, which knows neither of shared prefixes nor of `row`.
-    """
+    """While a loader of evaluation data is made: none of its rows is replaced, and weights pass the collator by."""
     before = trainer.data_collator
-    trainer.data_collator = _for_evaluation(before)
+    collator = _for_evaluation(before)
+    trainer.data_collator = WeightedCollator(collator) if trainer.weighted else collator
     try:
         yield
     finally:
@@ -137,8 +135,6 @@ def evaluating(trainer: object) -> Iterator[None]:
 
 
 def _for_evaluation(collator: object) -> object:
-    if isinstance(collator, SharedPrefixCollator):
-        return WeightedCollator(FactCollator(collator.pad_token_id))
     if isinstance(collator, SemanticFilterCollator):
         return collator.collator
     if isinstance(_filter_in(collator), SemanticFilterCollator):

@@ -23,7 +23,7 @@ TARGET_LOSS = "target_loss"  # a column: what the first table of losses is taken
 
 
 class RowRecords:
-    """Part of a `Trainer` whose training rows have a `weight`; stands before `Trainer` among the parents.
+    """Part of a `Trainer` whose training rows have a `weight`; stands behind `WeightedRows`, before `Trainer`.
 
     Attributes:
         row_losses: the trainer's own: a model and a training batch -> (n,) losses of its target tokens, in nats, and
@@ -68,10 +68,6 @@ class RowRecords:
 
     def _is_paced(self) -> bool:
         return self.args.weighting == "self_paced"
-
-    def training_collator(self) -> Callable[[list[dict]], dict]:
-        """What training batches are made with."""
-        return self.data_collator
 
     @torch.no_grad()
     def _row_losses(self) -> np.ndarray:

@@ -7,7 +7,6 @@ from inspect import signature
 
 import torch
 from datasets import Dataset
-from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 from trl import SFTTrainer
 from trl import __version__ as trl_version
@@ -16,7 +15,7 @@ from ..facts.messages import meant
 from ..facts.prompts import PromptFormat
 from ..facts.schema import replace_columns, require_dataset
 from .checks import check_processes, check_trainable
-from .data_collator import EXAMPLE, WEIGHT, WeightedCollator
+from .data_collator import EXAMPLE, WEIGHT
 from .model_traits import uses_every_parameter, warn_about_half_precision
 from .preparation import PREPARED_COLUMNS, Preparation
 from .publishing import PublishedSafely
@@ -120,10 +119,6 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
         warn_about_half_precision(self.model, args)
         self.keep_records()
 
-    def training_collator(self) -> object:
-        """TRL's, which carries weights too."""
-        return WeightedCollator(self.data_collator)
-
     def row_losses(self, model: torch.nn.Module, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """(n,) losses of a batch's trained tokens, in nats, and (n,) which example each is of."""
         return losses_of(model(**inputs, use_cache=False, fused_lm_head=True))
@@ -156,15 +151,6 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
         facts = preparation.weigh(facts, facts=True)
         new = [name for name in (*PREPARED_COLUMNS, WEIGHT) if name in facts.column_names]
         return replace_columns(rows, {name: facts[name][:] for name in new})
-
-    def get_train_dataloader(self) -> DataLoader:
-        """As the parent, the collator wrapped for the time: evaluation sees it as it is."""
-        collator = self.data_collator
-        self.data_collator = self.training_collator() if self.weighted else collator
-        try:
-            return super().get_train_dataloader()
-        finally:
-            self.data_collator = collator
 
     def compute_loss(
         self,

@@ -1,6 +1,7 @@
 """SemanticWeightedTrainer: transformers' Trainer with a per-example weight in the loss."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 from torch.utils.data import DataLoader
@@ -21,7 +22,7 @@ from ..batching.token_nll import token_nll
 from ..facts.prompts import PromptFormat
 from ..tuners.fused_lora import fused_lora
 from .checks import check_processes, check_trainable, check_whole_rows
-from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, WeightedCollator, has_label_lists
+from .data_collator import EXAMPLE, WEIGHT, FactCollator, SharedPrefixCollator, has_label_lists
 from .filter_collator import evaluating
 from .losses import stock_token_nll, weighted_sum
 from .model_traits import uses_every_parameter, warn_about_half_precision, warn_about_lost_losses
@@ -104,9 +105,6 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
             self.data_collator = FactCollator(getattr(processing_class, "pad_token_id", None) or 0, self.data_collator)
         if self.weighted:
             check_whole_rows(self.accelerator.parallelism_config)
-            pad_token_id = getattr(processing_class, "pad_token_id", None) or 0
-            shared = self._preparation.shares_prefixes
-            self.data_collator = SharedPrefixCollator(pad_token_id) if shared else WeightedCollator(self.data_collator)
             self.loss_is_scaled_for_ga = True
             statistics = {name: round(value, 4) for name, value in (self.weight_statistics or {}).items()}
             logger.info("weights: %s", statistics)
@@ -117,10 +115,16 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
 
     def _inner_training_loop(self, *args: object, **kwargs: object) -> object:
         """As the parent; where rows share a prefix, with kernels of this project's own that compute the same."""
-        own = isinstance(self.data_collator, SharedPrefixCollator) and not self.args.torch_compile
+        own = self._preparation.shares_prefixes and not self.args.torch_compile
         blocks = own and self.args.block_attention and exact_in_blocks(self.model)
         with fused_lora(self.model, own and self.args.fused_lora), blockwise(self.model, blocks):
             return super()._inner_training_loop(*args, **kwargs)
+
+    def training_collator(self) -> Callable[[list[dict]], dict]:
+        """What training batches are made with: shared-prefix rows where facts may be laid out so."""
+        if self._preparation.shares_prefixes:
+            return SharedPrefixCollator(self.data_collator.pad_token_id)
+        return super().training_collator()
 
     def row_losses(self, model: torch.nn.Module, inputs: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """(n,) losses of a batch's target tokens, in nats, and (n,) which example each is of."""
@@ -158,8 +162,8 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
             )
         if weights is None:
             raise ValueError(
-                "the batch has no `weight`: something removed the column between dataset and loss. Return it from "
-                "get_train_dataloader, or leave the trainer's own data_collator in place."
+                "the batch has no `weight`: something removed the column between dataset and loss. Leave the "
+                "trainer's own get_train_dataloader in place, or return it from there."
             )
         if "segment_ids" not in inputs and len(inputs["labels"]) != len(weights):
             raise ValueError(

@@ -1,10 +1,12 @@
 """What a weighted trainer does besides its loss: keep the weights of its rows, fill batches up, and log."""
 
+from collections.abc import Callable
+
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from ..distance.weighting import add_weights
-from .data_collator import EXAMPLE, WEIGHT
+from .data_collator import EXAMPLE, WEIGHT, WeightedCollator
 from .filling import FilledDataset, can_be_filled, fill_up
 from .filter_collator import columns_needed
 from .preparation import weight_statistics
@@ -53,17 +55,27 @@ class WeightedRows:
         self._signature_columns += needed - set(self._signature_columns)
 
     def get_train_dataloader(self) -> DataLoader:
-        """As the parent; in several processes, what is missing to whole batches is filled with rows without labels."""
-        rows = self.train_dataset
-        if not (self.weighted and can_be_filled(rows, self.args)):
+        """As the parent, batches with their weights, where `data_collator` stays the user's own.
+
+        In several processes, what is missing to whole batches is filled with rows without labels.
+        """
+        if not self.weighted:
             return super().get_train_dataloader()
-        self.train_dataset = FilledDataset(rows)
+        rows, collator = self.train_dataset, self.data_collator
+        filled = can_be_filled(rows, self.args)
+        self.train_dataset = FilledDataset(rows) if filled else rows
+        self.data_collator = self.training_collator()
         try:
             loader = super().get_train_dataloader()
         finally:
-            self.train_dataset = rows
-        fill_up(loader, len(rows))
+            self.train_dataset, self.data_collator = rows, collator
+        if filled:
+            fill_up(loader, len(rows))
         return loader
+
+    def training_collator(self) -> Callable[[list[dict]], dict]:
+        """What training batches are made with."""
+        return WeightedCollator(self.data_collator)
 
     def _get_train_sampler(self, train_dataset: object = None) -> Sampler | None:
         """As the parent, which reads the lengths of a `datasets.Dataset` as one column."""

@@ -216,7 +216,7 @@ def sharded(out: Path, world_size: int, rank: int) -> dict:
     model = with_lora(tiny_llama(0.1), initialised=False)
     trainer = SemanticWeightedTrainer(model, arguments(out, 1, gamma=2.0), train_dataset=rows(8))
     features = trainer.train_dataset.select_columns(["input_ids", "labels", "weight"]).to_list()
-    whole = trainer.data_collator(copy.deepcopy(features))
+    whole = trainer.training_collator()(copy.deepcopy(features))
     tokens = predicting_positions(whole["labels"]).sum()
     kinds = set()
     if world_size > 1:
@@ -228,7 +228,7 @@ def sharded(out: Path, world_size: int, rank: int) -> dict:
         kinds = {type(p).__name__ for p in model.parameters()}
     model.train()
     trainer.model = trainer.model_wrapped = model
-    batch = trainer.data_collator(features[rank::world_size])
+    batch = trainer.training_collator()(features[rank::world_size])
     loss = trainer.compute_loss(model, batch, num_items_in_batch=tokens)
     loss.backward()
     named = [(name, p.grad) for name, p in model.named_parameters() if p.grad is not None]

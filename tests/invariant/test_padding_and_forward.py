@@ -56,7 +56,7 @@ def test_left_padding_gives_the_right_padded_loss_on_gpt2(
         trainer = Weighted(gpt2, arguments(gamma=1.0), collator, train_dataset=rows(4))
         features = trainer.train_dataset.select_columns(["input_ids", "labels", "weight"]).to_list()
         gpt2.train()
-        losses.append(trainer.compute_loss(gpt2, trainer.data_collator(features), num_items_in_batch=10).item())
+        losses.append(trainer.compute_loss(gpt2, trainer.training_collator()(features), num_items_in_batch=10).item())
     assert losses[1] == pytest.approx(losses[0], rel=2e-6)
 
 

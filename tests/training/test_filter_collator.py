@@ -103,7 +103,7 @@ def test_a_filtered_trainer_keeps_row_and_spares_evaluation(
     assert {name for batch in batches for name in batch} <= {"input_ids", "labels", "attention_mask", "weight"}
     assert {"eval_a_loss", "eval_b_loss"} <= set(trainer.evaluate())
     assert trainer.predict(train).metrics["test_loss"] > 0
-    assert trainer.data_collator.collator is collator
+    assert trainer.data_collator is collator
 
 
 def test_wrong_input(plan: FilterPlan, train: Dataset, pool: Dataset, collator: SemanticFilterCollator) -> None:

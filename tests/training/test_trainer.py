@@ -94,7 +94,6 @@ def test_a_batch_without_weight_is_an_error(
     model: torch.nn.Module, tokens: Dataset, arguments: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Weighted(model, arguments(gamma=1.0), train_dataset=tokens)
-    monkeypatch.setattr(trainer, "data_collator", FactCollator())
     monkeypatch.setattr(trainer, "train_dataset", trainer.train_dataset.remove_columns("weight"))
     with pytest.raises(ValueError, match=r"no `weight`.*get_train_dataloader"):
         trainer.train()
