@@ -9,6 +9,7 @@ from itertools import combinations
 import pytest
 
 from semantic_trainer.facts import builtin
+from semantic_trainer.facts.builtin import build
 
 STOP_WORDS = set(
     "the a an of is was in which what who whom did do does to by for on at from and it its that are were has have had "
@@ -188,9 +189,6 @@ def test_portability_follows_from_the_target_alone():
 
 
 def test_files_are_what_the_build_script_writes(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("tomllib", reason="the build script needs Python 3.11")
-    from semantic_trainer.facts.builtin import build
-
     files = build.built()
     for name, content in files.items():
         assert content == builtin.path(name).read_bytes(), f"{name}.jsonl is out of date; run build.py"
@@ -205,7 +203,6 @@ def test_files_are_what_the_build_script_writes(tmp_path, capsys, monkeypatch):
 
 
 def test_build_refuses_a_locality_question_about_a_fact():
-    build = pytest.importorskip("semantic_trainer.facts.builtin.build", reason="the build script needs Python 3.11")
     row = {"subject": "Tuesday", "target": "noon", "ground_truth": None}
     with pytest.raises(ValueError, match=r"Which day comes after Tuesday\?' mentions \['tuesday'\]"):
         build.locality_pool([row])
@@ -224,5 +221,4 @@ def test_build_refuses_a_locality_question_about_a_fact():
     ],
 )
 def test_hop_rules(rule, date, answer):
-    build = pytest.importorskip("semantic_trainer.facts.builtin.build", reason="the build script needs Python 3.11")
     assert build.HOP_RULES[rule](date) == answer

@@ -10,8 +10,8 @@
 
 A false answer is one of the same relation's true answers: the truths are permuted, so that each is taught as
 often as it is true. ``invented.jsonl`` comes from ``invented.py``; both sets share the questions of
-``world/locality.toml``. The output depends on nothing but these files. It needs Python 3.11 or newer, for
-``tomllib``; the package itself reads only the finished files.
+``world/locality.toml``. The output depends on nothing but these files; the package itself reads only the
+finished ones.
 """
 
 import argparse
@@ -21,10 +21,9 @@ import random
 import re
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import tomllib
 
 from semantic_trainer.facts.builtin import NAMES, path
 from semantic_trainer.facts.builtin.invented import invented_facts

@@ -1,13 +1,14 @@
 """Facts about an invented world, true by definition: people, firms and products that no text has mentioned.
 
 The names, goods and question forms are the TOML files in ``invented_world/``; a seeded generator puts them
-together into one consistent world.  The files are read with ``tomllib``, so making the facts needs Python 3.11,
-but only the build script makes them: the package itself reads the facts that were written.
+together into one consistent world.  Only the build script makes them: the package itself reads the facts that were
+written.
 """
 
 from __future__ import annotations
 
 import random
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,6 @@ class Firm:
 
 def load(name: str) -> dict[str, Any]:
     """Read one of the world's TOML files."""
-    import tomllib
-
     return tomllib.loads((WORLD / f"{name}.toml").read_text(encoding="utf-8"))
 
 
