@@ -1,4 +1,4 @@
-"""What the package says of itself: one version, one lowest Python, and where the metrics are."""
+"""What the package says of itself in several places: its version, and the lowest Python."""
 
 import tomllib
 from importlib import metadata
@@ -29,3 +29,10 @@ def test_the_lowest_python_is_said_alike_everywhere() -> None:
     named = [text.removeprefix(of_python) for text in PROJECT["classifiers"] if text.startswith(of_python)]
     minors = [int(name.partition(".")[2]) for name in named if "." in name]
     assert minors == list(range(int(LOWEST.partition(".")[2]), max(minors) + 1))
+
+
+def test_the_version_stands_in_one_place_and_the_citation_agrees() -> None:
+    assert "version" in PROJECT["dynamic"]
+    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "semantic_trainer.__version__"}
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == semantic_trainer.__version__
