@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import NoReturn, TypeVar
 
 from ..facts.messages import suggest
+from .values import check_types, check_values
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ def parse(
     config = argv[argv.index("--config") + 1 :][:1] if "--config" in argv else None
     if config is not None and (not config or config[0].startswith("--")):
         raise ValueError("`--config` needs a YAML file after it")
-    if config:
-        check_config(Path(config[0]))
+    in_file = read_config(Path(config[0])) if config else {}
+    check_values({**(defaults or {}), **in_file}, types)
     from_defaults = parser.set_defaults_with_config(**(defaults or {}))
     *parsed, unknown = parser.parse_args_and_config(argv, return_remaining_strings=True)
     unknown = [*from_defaults, *unknown]
@@ -42,18 +42,24 @@ def parse(
     return tuple(parsed)
 
 
-def check_config(path: Path) -> None:
-    """Raise an error where `--config` is no file, no YAML, no mapping of names, or has a name twice."""
+def read_config(path: Path) -> dict[str, object]:
+    """The options that stand in the file of `--config`.
+
+    Raises:
+        FileNotFoundError: it is no file.
+        ValueError: it is no YAML, no mapping of names, or has a name twice.
+    """
     import yaml
 
     if not path.is_file():
         raise FileNotFoundError(f"`--config` {str(path)!r} is no file. Give a YAML file of options.")
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        node, options = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # a date that there is not, say, is a ValueError
         raise ValueError(f"`--config` {str(path)!r} is no YAML: {error}") from error
     if node is None:
-        return
+        return {}
     if not isinstance(node, yaml.MappingNode):
         raise ValueError(f"`--config` {str(path)!r} must hold a mapping of options, as in: learning_rate: 0.001")
     names = [key.value if key.tag.endswith(":str") else None for key, _ in node.value]
@@ -62,6 +68,7 @@ def check_config(path: Path) -> None:
     twice = _named_twice(node)
     if twice:
         raise ValueError(f"`--config` {str(path)!r} names `{twice}` twice. Leave one of them out.")
+    return options
 
 
 def _named_twice(node: object) -> str | None:
@@ -85,26 +92,3 @@ def refuse(message: str) -> NoReturn:
 def part_of(args: object, kind: type[T]) -> T:
     """The options of one dataclass among those of another that inherits from it."""
     return kind(**{f.name: getattr(args, f.name) for f in fields(kind)})
-
-
-def check_types(arguments: object) -> None:
-    """Raise a `ValueError` where an option of ours, from a YAML say, is not of its type. Trainer checks its own."""
-    from transformers import TrainingArguments
-
-    theirs = TrainingArguments.__dataclass_fields__
-    for name, hint in get_type_hints(type(arguments)).items():
-        value = getattr(arguments, name, None)
-        if name in theirs and hint in (int, float) and isinstance(value, (list, dict)):
-            raise ValueError(f"`{name}` must be a number, but {value!r} was passed")
-        if name in theirs or name not in type(arguments).__dataclass_fields__:
-            continue
-        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-        allowed = [get_origin(kind) or kind for kind in kinds]
-        number = float in allowed and isinstance(value, int) and not isinstance(value, bool)
-        right = type(value) in allowed or number or (name in ("columns", "method_options") and isinstance(value, dict))
-        if list in allowed and isinstance(value, list) and name != "shots":
-            entries = int if list[int] in kinds else (int, float) if list[float] in kinds else str
-            right = all(isinstance(entry, entries) for entry in value)
-        if not right:
-            names = " or ".join("nothing" if kind is NoneType else kind.__name__ for kind in allowed)
-            raise ValueError(f"`{name}` must be of type {names}, but {value!r} was passed")

@@ -11,7 +11,7 @@ from ..study.protocol import PROTOCOLS, parse_groups
 from ..study.settings import Setting
 from ..training.training_args import SemanticTrainingArguments
 from .checks import check_study
-from .options import check_config, parse, part_of
+from .options import parse, part_of, read_config
 from .run import RunArguments
 
 SCALES = ("smoke", "file", "paper")
@@ -115,15 +115,12 @@ def read_recipe(argv: Sequence[str]) -> tuple[tuple[Setting, ...], StudyArgument
 
 def load_recipe(argv: Sequence[str]) -> tuple[dict[str, object], list[str]]:
     """The recipe of `--config`, and the rest of the command line."""
-    import yaml
-
     argv = split_words(argv)
     path = _option(argv, "--config")
     if path is None:
         return {}, argv
-    check_config(Path(path))
     at = argv.index("--config")
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}, [*argv[:at], *argv[at + 2 :]]
+    return read_config(Path(path)), [*argv[:at], *argv[at + 2 :]]
 
 
 def split_words(argv: Sequence[str]) -> list[str]:

@@ -9,8 +9,11 @@ import pytest
 
 from semantic_trainer.cli import how_to_go_on, main
 from semantic_trainer.commands import run
+from semantic_trainer.commands.options import parse
 from semantic_trainer.commands.output import CONFIG_FILE, EMPTYING, OutputFolder
+from semantic_trainer.commands.run import RunArguments
 from semantic_trainer.commands.study import recipe_command
+from semantic_trainer.training.training_args import SemanticTrainingArguments
 
 
 @pytest.fixture
@@ -52,6 +55,17 @@ def test_options_that_cannot_work(wrong: dict, expected: str, refused: Callable)
     ("text", "expected"),
     [
         ("learning_rate: [1]\n", "`learning_rate` must be a number, but [1] was passed"),
+        ("learning_rate:\n", "`learning_rate` must be a number, but nothing was passed"),
+        ("num_train_epochs:\n", "`num_train_epochs` must be a number, but nothing was passed"),
+        ("warmup_steps:\n", "`warmup_steps` must be a number, but nothing was passed"),
+        ("per_device_train_batch_size: 2.5\n", "`per_device_train_batch_size` must be an integer, but 2.5 was passed"),
+        ("seed: 1.5\n", "`seed` must be an integer, but 1.5 was passed"),
+        ("seed: true\n", "`seed` must be an integer, but True was passed"),
+        ("limit: 2.5\n", "`limit` must be an integer or nothing, but 2.5 was passed"),
+        ("fp16: 2.5\n", "`fp16` must be true or false, but 2.5 was passed"),
+        ("max_new_tokens:\n", "`max_new_tokens` must be an integer, but nothing was passed"),
+        ("run_name: 2024-01-01\n", "`run_name` must be a text or nothing, but datetime.date(2024, 1, 1) was passed"),
+        ("run_name: 2024-13-01\n", "is no YAML: month must be in 1..12"),
         ("3: 4\n", "every option's name must be a text"),
         ("seed: 1\nseed: 2\n", "names `seed` twice"),
         ("scales:\n  smoke:\n    runs: 1\n    runs: 2\n", "names `runs` twice"),
@@ -151,3 +165,11 @@ def test_help_of_an_option_in_a_launched_process(
     monkeypatch.setitem(os.environ, "RANK", "1")
     assert main(["facts", "--facts", "nowhere.jsonl"]) == 2
     assert "semantic-trainer facts (process 1): error: " in capsys.readouterr().err
+
+
+def test_what_a_yaml_may_say(tmp_path: Path) -> None:
+    lines = ("learning_rate: 1", "num_train_epochs: 2e-1", "seed: '3'", "save_total_limit:", "gamma: 2", "limit:")
+    (tmp_path / "run.yaml").write_text("\n".join(lines))
+    args, training = parse(["--config", str(tmp_path / "run.yaml")], "run", (RunArguments, SemanticTrainingArguments))
+    assert (training.learning_rate, training.num_train_epochs, training.seed, training.gamma) == (1, 0.2, 3, 2.0)
+    assert (training.save_total_limit, args.limit) == (None, None)
