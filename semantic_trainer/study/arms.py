@@ -88,8 +88,7 @@ def parse_arm(text: str) -> Arm:
     if base not in BASES:
         raise ValueError(f"`arms` entry {text!r}: {base!r} is unknown.{suggest(base, BASES)} Use {', '.join(BASES)}.")
     name = label.strip() if colon and "=" not in label else re.sub(r"[^\w.+-]+", "-", "-".join(words))
-    if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise ValueError(f"`arms` entry {text!r}: its name must be of letters, digits, `-`, `_` and `.`")
+    check_name(name, f"`arms` entry {text!r}")
     weighting = "none" if base == PLAIN or base in FILTERS else base
     arm = Arm(name, base, weighting)
     for option in options:
@@ -98,6 +97,19 @@ def parse_arm(text: str) -> Arm:
             raise ValueError(f"`arms` entry {text!r}: options look like learning_rate=0.002, but {option!r} was found")
         _options_of(arm, key, text)[key] = _value(value, text)
     return arm
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise a `ValueError` where a name of an arm or a setting cannot be a folder's within the study's own.
+
+    Args:
+        where: names the arm or setting in the error.
+    """
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(
+            f"{where}: its name must be of letters, digits, `_`, `-`, `+` and `.`, and begin with one of the first "
+            f"three, but {name!r} was found"
+        )
 
 
 def _options_of(arm: Arm, key: str, text: str) -> dict[str, object]:

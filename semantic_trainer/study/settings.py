@@ -16,7 +16,7 @@ from ..facts.sources import parse_source
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, check_pruning, check_tuning
 from ..tuners.methods import LOW_RANK
-from .arms import Arm
+from .arms import Arm, check_name
 from .measures import PROJECTION, check_measures
 from .protocol import Draw, draws, facts_per_run
 
@@ -69,6 +69,7 @@ class Setting:
     unrelated: int | None = None
 
     def __post_init__(self) -> None:
+        check_name(self.name, "`settings`")
         facts_per_run(self.protocol, self.size)
         for name, least in (("runs", 1), ("examples", 0)):
             if getattr(self, name) < least:

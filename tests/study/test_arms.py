@@ -33,7 +33,8 @@ def test_options_go_where_they_belong() -> None:
         ("paper learning_rte=1", "learning_rate"),
         ("paper seed=3", "no option of an arm"),
         ("paper learning_rate", "options look like"),
-        ("a/b: paper", "its name must be"),
+        ("a/b: paper", "its name must be of letters"),
+        ("../../evil: paper", "its name must be of letters"),
     ],
 )
 def test_wrong_arms_are_refused(text: str, message: str) -> None:

@@ -1,5 +1,7 @@
 """A setting refuses arms whose options would do nothing, and completes those it has."""
 
+from dataclasses import replace
+
 import pytest
 
 from semantic_trainer.facts.sets import FactsArguments
@@ -35,6 +37,13 @@ def setting(*arms: str, gamma: float | None = None, **model: object) -> Setting:
 def test_options_that_cannot_be_are_refused(arm: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         setting(arm)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", "/tmp/evil", ".", "..", ".hidden", "-a", "a b", ""])
+def test_a_name_that_is_no_folder_within_the_study_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="`settings`: its name must be of letters, digits"):
+        replace(setting("plain"), name=name)
+    assert replace(setting("plain"), name="zsre-lora_0.1+a").name == "zsre-lora_0.1+a"
 
 
 def test_controls_are_controls_of_something() -> None:
