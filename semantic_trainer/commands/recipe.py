@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..facts.messages import suggest
 from ..study.arms import parse_arms
 from ..study.executors import EXECUTORS
 from ..study.measures import MEASURES, PROJECTION
@@ -92,18 +93,19 @@ def read_recipe(argv: Sequence[str]) -> tuple[tuple[Setting, ...], StudyArgument
     recipe, rest = load_recipe(argv)
     scales, regimes = recipe.pop("scales", None) or {}, recipe.pop("settings", None) or [{}]
     scale = _option(rest, "--scale") or recipe.get("scale", "file")
+    check_scales(scales)
     changes = dict(_scale(scales, scale))
     own = changes.pop("settings", None)  # a scale's own settings stand above it, the recipe's below
     regimes = own or regimes
-    if not isinstance(regimes, list) or not all(isinstance(regime, dict) for regime in regimes):
+    if not isinstance(regimes, list) or not all(map(are_options, regimes)):
         raise ValueError("`settings` must be a list of mappings, each with a `name` and the options that it changes")
     settings, parsed = [], []
     for number, regime in enumerate(regimes):
         options = {**recipe, **changes, **regime} if own else {**recipe, **regime, **changes}
-        name = str(options.pop("name", "main" if len(regimes) == 1 else f"setting-{number}"))
+        name = options.pop("name", "main" if len(regimes) == 1 else f"setting-{number}")
         args, training = parse(rest, "study", (StudyArguments, SemanticTrainingArguments), options)
         check_study(args, training)
-        settings.append(create_setting(name, args, training))
+        settings.append(create_setting("" if name is None else str(name), args, training))
         parsed.append((args, training))
     first, training = parsed[0]
     _check_once(parsed)
@@ -136,6 +138,23 @@ def _option(argv: Sequence[str], name: str) -> str | None:
     if not following or following[0].startswith("--"):
         raise ValueError(f"`{name}` needs a value after it")
     return following[0]
+
+
+def check_scales(scales: object) -> None:
+    """Raise a `ValueError` where `scales` of a recipe is no mapping of known sizes to what changes at them."""
+    form = "as in: scales: {smoke: {runs: 1}}"
+    if not isinstance(scales, dict):
+        raise ValueError(f"`scales` must be a mapping of sizes to options, {form}; but {scales!r} was found")
+    for name, changes in scales.items():
+        if name not in SCALES:
+            raise ValueError(f"`scales` names {name!r}.{suggest(str(name), SCALES)} Use {', '.join(SCALES)}.")
+        if changes is not None and not are_options(changes):
+            raise ValueError(f"`scales`: {name} must be a mapping of options, {form}; but {changes!r} was found")
+
+
+def are_options(value: object) -> bool:
+    """Whether a value of a YAML is a mapping of names."""
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value)
 
 
 def _scale(scales: Mapping[str, Mapping[str, object]], scale: str) -> Mapping[str, object]:

@@ -1,0 +1,36 @@
+"""What a user may get wrong in a recipe: one sentence each, before anything is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from semantic_trainer.cli import main
+
+OPTIONS = "facts: [f.jsonl]\noutput_dir: out\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("scales: [1]", "`scales` must be a mapping of sizes to options, as in: scales: {smoke: {runs: 1}}; but [1]"),
+        ("scales: {smoke: 3}", "`scales`: smoke must be a mapping of options, as in: scales: {smoke: {runs: 1}}; but"),
+        ("scales: {paper: {1: 2}}", "`scales`: paper must be a mapping of options"),
+        ("scales: {smokee: {runs: 1}}", "`scales` names 'smokee'. Did you mean 'smoke'? Use smoke, file, paper."),
+        ("scales: {1: {runs: 1}}", "`scales` names 1. Use smoke, file, paper."),
+        ("scales: {smoke: {settings: 3}}\nscale: smoke", "`settings` must be a list of mappings"),
+        ("settings: [{1: 2}]", "`settings` must be a list of mappings"),
+        ("settings: [{name: ../../evil}]", "`settings`: its name must be of letters, digits"),
+        ("settings: [{name: }]", "`settings`: its name must be of letters, digits"),
+        ("settings: [{name: [a]}]", "`settings`: its name must be of letters, digits"),
+        ("settings: [{learning_rate: }]", "`learning_rate` must be a number, but nothing was passed"),
+    ],
+)
+def test_recipes_that_cannot_work(
+    text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(OPTIONS + text)
+    assert main(["study", "--config", "study.yaml"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert expected in line
+    assert not Path("out").exists()
