@@ -13,6 +13,7 @@ from ..hub.checks import check_summary, read_json
 from ..hub.configs import check_adapter_config, check_index
 from ..hub.plan import ADAPTER
 from ..hub.pull import SUMMARY, local_files, pull
+from ..hub.upload import check_repo_id
 from .finished import PLACES
 
 if TYPE_CHECKING:  # a wrong option needs none of them
@@ -62,8 +63,12 @@ def open_published(source: str, revision: str | None = None, arm: str | None = N
     """
     here = Path(os.path.expanduser(source))
     local = here.is_dir()
-    if not local and (here.exists() or source.startswith((".", "/", "~")) or source.count("/") > 1):
-        raise FileNotFoundError(f"`--adapter` {source!r} is no folder. Give a folder, or ORG/NAME on the Hub.")
+    if not local and (here.exists() or source.startswith((".", "/", "~")) or source.count("/") != 1):
+        raise FileNotFoundError(
+            f"`--adapter` {source!r} is no folder that there is, and not ORG/NAME on the Hub. Give one of the two."
+        )
+    if not local:
+        check_repo_id(source, "--adapter")
     if local and revision is not None:
         raise ValueError(f"`--revision` is of a repository, but `--adapter` {source!r} is a folder. Leave it out.")
     if local:

@@ -79,8 +79,9 @@ def test_a_table_that_does_not_hold(spoilt: Path, capsys: pytest.CaptureFixture)
     ("argv", "message"),
     [
         ([], "`--adapter` is missing"),
-        (["--adapter", "./nowhere"], "is no folder. Give a folder, or ORG/NAME"),
-        (["--adapter", "nowhere"], "must be ORG/NAME"),
+        (["--adapter", "./nowhere"], "`--adapter` './nowhere' is no folder that there is, and not ORG/NAME"),
+        (["--adapter", "nowhere"], "`--adapter` 'nowhere' is no folder that there is, and not ORG/NAME on the Hub."),
+        (["--adapter", "org/-name"], "`--adapter` 'org/-name' is no name of a repository"),
         (["--adapter", "{run}", "--revision", "main"], "`--revision` is of a repository"),
         (["--adapter", "{run}", "--arm", "before"], "--arm"),
         (["--adapter", "{run}", "--tolerence", "2"], "Did you mean 'tolerance'?"),
