@@ -71,10 +71,10 @@ class Locality(evaluate.Metric):
 
     def _compute(self, predictions: list, references: list, groups: object = None, match: str = "strict") -> dict:
         n, groups = len(predictions), range(len(predictions)) if groups is None else as_list(groups)
-        if not n or len(groups) != n or match not in ("strict", "normalized", "contains"):
+        facts, odd = {}, [f" ({group!r:.99} in `groups` is no id)" for group in groups if group.__hash__ is None]
+        if not n or len(groups) != n or odd or match not in ("strict", "normalized", "contains"):
             wanted = "give at least 1 row, a group each, and match 'strict', 'normalized' or 'contains'"
-            raise ValueError(f"found {n} rows, {len(groups)} groups and match {match!r}: {wanted}")
-        facts = {}
+            raise ValueError(f"found {n} rows, {len(groups)} groups{''.join(odd[:1])} and match {match!r}: {wanted}")
         for group, answer, targets in zip(groups, predictions, references, strict=True):
             facts.setdefault(group, []).append(equal(answer, targets, match))
         return {"locality": sum(sum(hits) / len(hits) for hits in facts.values()) / len(facts)}

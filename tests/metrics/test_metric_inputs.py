@@ -109,6 +109,9 @@ def test_groups_count_once_each(load: Load, groups: Sequence) -> None:
         ({**PAIR, "match": "Strict"}, "match 'Strict': .* 'strict', 'normalized' or 'contains'"),
         ({**PAIR, "groups": [1, 2]}, "found 1 rows, 2 groups .* a group each"),
         ({"predictions": ["a", "b"], "references": ["a", "b"], "groups": "xy"}, "found 2 rows, 1 groups"),
+        ({**PAIR, "groups": [[1]]}, r"found 1 rows, 1 groups \(\[1\] in `groups` is no id\) .* a group each"),
+        ({**PAIR, "groups": [{"fact": 1}]}, r"\({'fact': 1} in `groups` is no id\)"),
+        ({**PAIR, "groups": np.array([[1, 2]])}, r"\(\[1, 2\] in `groups` is no id\)"),
     ],
 )
 def test_errors_of_text_metrics(load: Load, name: str, inputs: dict, match: str) -> None:
