@@ -51,17 +51,16 @@ def orthogonality(model: torch.nn.Module) -> torch.Tensor:
     return torch.stack(norms).mean()
 
 
-def orthogonality_penalty(model: torch.nn.Module, accumulation_steps: int = 1) -> torch.Tensor | float:
-    """What a micro-batch's loss is to be increased by, so that each optimizer step has the penalty once.
+def orthogonality_penalty(model: torch.nn.Module) -> torch.Tensor | float:
+    """What an optimizer step's loss is to be increased by: the adapter's `orth_reg_weight` times `orthogonality`.
 
     Args:
         model: any model; 0 where it has no trainable AdaLoRA adapter.
-        accumulation_steps: micro-batches of this step. DDP averages gradients, so processes need no factor.
     """
     tuner = trainable_adalora(model)
     if tuner is None or not trained_config(tuner).orth_reg_weight:
         return 0.0
-    return trained_config(tuner).orth_reg_weight * orthogonality(model) / accumulation_steps
+    return trained_config(tuner).orth_reg_weight * orthogonality(model)
 
 
 def default_schedule(steps: int) -> dict[str, int]:
