@@ -44,9 +44,7 @@ def check_arms(training_args: SemanticTrainingArguments) -> None:
     _check_numbers(training_args)
     if training_args.max_steps <= 0 and training_args.num_train_epochs <= 0:
         raise ValueError("`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing to train")
-    for name, (value, why) in WITHOUT_EFFECT.items():
-        if getattr(training_args, name) != value:
-            raise ValueError(f"`{name}` has no effect here: {why}. Leave it out.")
+    _check_effect(training_args)
     if training_args.save_strategy == "best":
         raise ValueError(
             "`save_strategy=best` needs evaluations during training, which `run` does not make. Use epoch."
@@ -70,23 +68,17 @@ def warn_of_idle(training_args: SemanticTrainingArguments, command: str) -> None
 
 def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments) -> None:
     """Refuse what `study` cannot do, before anything is loaded."""
-    for name in ("resume", "overwrite", "known_labels"):
-        if getattr(args, name):
-            raise ValueError(f"`{name}` has no effect on `study`, which goes on with what is there. Leave it out.")
+    _check_going_on(args, "study")
     if training_args.weighting is not None:
         raise ValueError("`weighting` is an arm's: name it in `arms`, as in: --arms plain paper")
     _check_numbers(training_args)
-    for name, (value, _) in WITHOUT_EFFECT.items():
-        if getattr(training_args, name) != value:
-            raise ValueError(f"`{name}` has no effect on `study`, which only evaluates at the end. Leave it out.")
+    _check_effect(training_args, "study")
     warn_of_idle(training_args, "study")
 
 
 def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArguments) -> None:
     """Refuse what `budget` cannot do, before anything is loaded."""
-    for name in ("resume", "overwrite", "known_labels"):
-        if getattr(args, name):
-            raise ValueError(f"`{name}` has no effect on `budget`, which goes on with what is there. Leave it out.")
+    _check_going_on(args, "budget")
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `budget` computes weights from distances.')
     _check_numbers(training_args)
@@ -113,10 +105,23 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
     for name in ("facts_per_run", "workers"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
-    for name, (value, _) in WITHOUT_EFFECT.items():
-        if getattr(training_args, name) != value:
-            raise ValueError(f"`{name}` has no effect on `budget`, which only evaluates at the end. Leave it out.")
+    _check_effect(training_args, "budget")
     warn_of_idle(training_args, "budget")
+
+
+def _check_effect(training_args: SemanticTrainingArguments, command: str | None = None) -> None:
+    """Refuse options of training that do nothing here, or on a command whose runs are only evaluated at their end."""
+    for name, (value, why) in WITHOUT_EFFECT.items():
+        if getattr(training_args, name) != value:
+            where = f"on `{command}`, which only evaluates at the end" if command else f"here: {why}"
+            raise ValueError(f"`{name}` has no effect {where}. Leave it out.")
+
+
+def _check_going_on(args: "StudyArguments | BudgetArguments", command: str) -> None:
+    """Refuse options of `run` that do nothing on a command which goes on by itself."""
+    for name in ("resume", "overwrite", "known_labels"):
+        if getattr(args, name):
+            raise ValueError(f"`{name}` has no effect on `{command}`, which goes on with what is there. Leave it out.")
 
 
 def _check_numbers(training_args: SemanticTrainingArguments) -> None:

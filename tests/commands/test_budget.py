@@ -101,6 +101,7 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     ("more", "message"),
     [
         ({"resume": "true"}, "`resume` has no effect on `budget`"),
+        ({"push_to_hub": "true"}, "`push_to_hub` has no effect on `budget`, which only evaluates at the end"),
         ({"seconds": "-1"}, "`seconds` must be finite and above 0"),
         ({"seconds": "0.000001"}, "one epoch of 12 facts takes about"),
         ({"learning_rates": ["0"]}, "`learning_rates` must be numbers above 0"),

@@ -39,7 +39,7 @@ def refused(call: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         ({"dataloader_num_workers": "-1"}, "`dataloader_num_workers` must be at least 0"),
         ({"threads": "100000"}, "`threads` must be from 1 to 1024"),
         ({"save_only_model": "true"}, "`save_only_model` keeps no optimizer"),
-        ({"resume_from_checkpoint": "x"}, "`resume_from_checkpoint` has no effect here"),
+        ({"resume_from_checkpoint": "x"}, "`resume_from_checkpoint` has no effect here: `run` finds its own"),
         ({"report_to": "wandb"}, "`report_to` names what is not installed"),
         (
             {"dataloader_drop_last": "true", "per_device_train_batch_size": 64},

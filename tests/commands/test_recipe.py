@@ -22,6 +22,8 @@ OPTIONS = "facts: [f.jsonl]\noutput_dir: out\n"
         ("settings: [{name: ../../evil}]", "`settings`: its name must be of letters, digits"),
         ("settings: [{name: }]", "`settings`: its name must be of letters, digits"),
         ("settings: [{name: [a]}]", "`settings`: its name must be of letters, digits"),
+        ("resume: true", "`resume` has no effect on `study`, which goes on with what is there. Leave it out."),
+        ("push_to_hub: true", "`push_to_hub` has no effect on `study`, which only evaluates at the end"),
         ("settings: [{learning_rate: }]", "`learning_rate` must be a number, but nothing was passed"),
     ],
 )
