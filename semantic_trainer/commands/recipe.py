@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..distance.filtering import SemanticFilter
 from ..facts.messages import suggest
 from ..study.arms import parse_arms
 from ..study.executors import EXECUTORS
@@ -11,11 +12,14 @@ from ..study.measures import MEASURES, PROJECTION
 from ..study.protocol import PROTOCOLS, parse_groups
 from ..study.settings import Setting
 from ..training.training_args import SemanticTrainingArguments
+from ..tuners.arguments import ModelArguments
 from .checks import check_study
 from .options import parse, part_of, read_config
 from .run import RunArguments
+from .values import check_values
 
 SCALES = ("smoke", "file", "paper")
+ARM_TYPES = (SemanticTrainingArguments, ModelArguments, SemanticFilter)  # whose options an arm may change
 ONCE = (
     "data_dir",
     "workers",
@@ -169,15 +173,17 @@ def _scale(scales: Mapping[str, Mapping[str, object]], scale: str) -> Mapping[st
 def create_setting(name: str, args: StudyArguments, training: SemanticTrainingArguments) -> Setting:
     """A setting from its options."""
     from ..facts.sets import FactsArguments
-    from ..tuners.arguments import ModelArguments
 
-    facts, model = part_of(args, FactsArguments), part_of(args, ModelArguments)
+    facts, model, arms = part_of(args, FactsArguments), part_of(args, ModelArguments), parse_arms(args.arms)
+    for arm in arms:
+        changed = {**arm.training, **arm.model, **arm.filter}
+        check_values(changed, ARM_TYPES, texts_are_read=False, where=f"`arms` {arm.name!r}: ")
     return Setting(
         name=name,
         facts=facts,
         model=model,
         training=training,
-        arms=parse_arms(args.arms),
+        arms=arms,
         protocol=args.protocol,
         size=args.facts_per_run,
         runs=args.runs,

@@ -7,11 +7,16 @@ from typing import Union, get_args, get_origin, get_type_hints
 SPELLED = {bool: "true or false", int: "an integer", float: "a number", str: "a text", NoneType: "nothing"}
 
 
-def check_values(options: Mapping[str, object], types: tuple[type, ...]) -> None:
+def check_values(
+    options: Mapping[str, object], types: tuple[type, ...], texts_are_read: bool = True, where: str = ""
+) -> None:
     """Refuse values of a YAML that are no number, text, true or false where the option is one.
 
-    The dataclasses, and those who train with them, take that for granted. A text stands for what it would be on the
-    command line, so it is read by the parser.
+    The dataclasses, and those who train with them, take that for granted.
+
+    Args:
+        texts_are_read: whether a parser reads a text as it would on the command line, whatever the option is.
+        where: begins the error.
 
     Raises:
         ValueError: an option's value is of another type, or nothing where there must be something.
@@ -19,11 +24,11 @@ def check_values(options: Mapping[str, object], types: tuple[type, ...]) -> None
     hints = {name: hint for kind in types for name, hint in get_type_hints(kind).items()}
     for name, value in options.items():
         kinds = kinds_of(hints.get(name))
-        if isinstance(value, str) or not SPELLED.keys() >= {*kinds}:
+        if (texts_are_read and isinstance(value, str)) or not SPELLED.keys() >= {*kinds}:
             continue
         if type(value) not in kinds and not (float in kinds and type(value) is int):
             wanted, found = " or ".join(map(SPELLED.get, kinds)), "nothing" if value is None else repr(value)
-            raise ValueError(f"`{name}` must be {wanted}, but {found} was passed")
+            raise ValueError(f"{where}`{name}` must be {wanted}, but {found} was passed")
 
 
 def kinds_of(hint: object) -> tuple[object, ...]:

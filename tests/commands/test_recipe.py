@@ -22,6 +22,12 @@ OPTIONS = "facts: [f.jsonl]\noutput_dir: out\n"
         ("settings: [{name: ../../evil}]", "`settings`: its name must be of letters, digits"),
         ("settings: [{name: }]", "`settings`: its name must be of letters, digits"),
         ("settings: [{name: [a]}]", "`settings`: its name must be of letters, digits"),
+        ("arms: [plain learning_rate=null]", "`learning_rate` must be a number, but nothing was passed"),
+        (
+            "arms: [plain, 'slow: plain num_train_epochs=x']",
+            "`arms` 'slow': `num_train_epochs` must be a number, but 'x' was passed",
+        ),
+        ("arms: [filter replace_share=x]", "`replace_share` must be a number, but 'x' was passed"),
         ("resume: true", "`resume` has no effect on `study`, which goes on with what is there. Leave it out."),
         ("push_to_hub: true", "`push_to_hub` has no effect on `study`, which only evaluates at the end"),
         ("settings: [{learning_rate: }]", "`learning_rate` must be a number, but nothing was passed"),
