@@ -60,7 +60,8 @@ def outlook_of(results: Sequence[dict]) -> Outlook:
     """What was learnt in these runs, fitted on what was known of each fact before."""
     rows = [result["rows"] for result in results]
     features = {name: [value for row in rows for value in row[name]] for name in FEATURES}
-    return fit_outlook(features, [right for row in rows for right in row["knowledge_accuracy"]])
+    learnt, facts = ([value for row in rows for value in row[name]] for name in ("knowledge_accuracy", "fact_id"))
+    return fit_outlook(features, learnt, facts=facts)
 
 
 def describe_outlook(facts: Dataset, found: dict, results: Sequence[dict]) -> list[str]:
@@ -73,10 +74,12 @@ def describe_outlook(facts: Dataset, found: dict, results: Sequence[dict]) -> li
     chances = outlook.probabilities({name: facts[name][:] for name in FEATURES})
     best = found["best"]
     auc = "" if outlook.auc is None else f", telling the two apart with an AUC of {outlook.auc:.2f}"
+    different = len({fact for result in results for fact in result["rows"]["fact_id"]})
+    some = f", {different} of them different ones" if different < outlook.n else ""
     lines = [
         f"At {counted(best['epochs'], 'epoch')} with learning rate {best['learning_rate']:g}, about "
         f"{chances.sum():.0f} of these {len(facts)} facts will stick "
-        f"({outlook.learnt} of {outlook.n} did in the search{auc})."
+        f"({outlook.learnt} of {outlook.n} did in the search{some}{auc})."
     ]
     if len(facts) != found["facts_per_run"]:
         lines.append(

@@ -38,7 +38,11 @@ class Outlook:
 
 
 def fit_outlook(
-    features: Mapping[str, Sequence[float]], learnt: Sequence[bool], names: Sequence[str] = FEATURES, seed: int = 0
+    features: Mapping[str, Sequence[float]],
+    learnt: Sequence[bool],
+    names: Sequence[str] = FEATURES,
+    facts: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Outlook:
     """Fit it on facts that were taught (scikit-learn's `LogisticRegression`, features standardised).
 
@@ -46,6 +50,8 @@ def fit_outlook(
         features: name -> (N,) values.
         learnt: (N,) whether each fact was answered as taught.
         names: which features, in their order.
+        facts: (N,) which fact each is, where runs share some: a fact is held out of all of them. By default no two
+            are the same.
         seed: of the folds in which `auc` holds facts out.
 
     Raises:
@@ -57,7 +63,6 @@ def fit_outlook(
     """
     try:
         from sklearn.linear_model import LogisticRegression
-        from sklearn.model_selection import StratifiedKFold, cross_val_predict
     except ImportError as error:
         raise ModuleNotFoundError(
             "what will stick is fitted with scikit-learn: pip install 'semantic-trainer[study]'"
@@ -70,11 +75,24 @@ def fit_outlook(
         even = np.zeros(x.shape[1]), float(np.log(share / (1 - share)))
         return Outlook(tuple(names), center, scale, *even, None, len(y), int(y.sum()))
     model = LogisticRegression().fit(x, y)
-    auc = None
-    if few >= 2:
-        folds = StratifiedKFold(min(FOLDS, few), shuffle=True, random_state=seed)
-        auc = rank_auc(cross_val_predict(LogisticRegression(), x, y, cv=folds, method="predict_proba")[:, 1], y)
+    auc = _held_out_auc(x, y, np.arange(len(y)) if facts is None else np.asarray(facts), seed)
     return Outlook(tuple(names), center, scale, model.coef_[0], float(model.intercept_[0]), auc, len(y), int(y.sum()))
+
+
+def _held_out_auc(x: np.ndarray, y: np.ndarray, facts: np.ndarray, seed: int) -> float | None:
+    """`rank_auc` of facts that had no part in the fit; `None` where too few are left to fit on."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    few = min(len(set(facts[y])), len(set(facts[~y])))
+    if few < 2:
+        return None
+    scores = np.zeros(len(y))
+    for seen, held in StratifiedGroupKFold(min(FOLDS, few), shuffle=True, random_state=seed).split(x, y, facts):
+        if not 0 < y[seen].sum() < len(seen):
+            return None
+        scores[held] = LogisticRegression().fit(x[seen], y[seen]).predict_proba(x[held])[:, 1]
+    return rank_auc(scores, y)
 
 
 def rank_auc(scores: Sequence[float], learnt: Sequence[bool]) -> float:

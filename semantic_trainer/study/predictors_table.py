@@ -27,9 +27,9 @@ def predictors_table(study: Study) -> Table:
                 rows.append((setting, arm, str(len(kept)), *_cells(kept)))
     notes = (
         "ρ: Spearman's rank correlation over the facts of a run, averaged over runs, with a bootstrap interval (BCa) "
-        "over them; below 0, facts farther or harder for the base are learnt less often. AUC: of facts held out "
-        "(5 folds), the odds that one that was learnt is ranked above one that was not, by a logistic regression on "
-        "these columns; 0.5 is chance.",
+        "over them; below 0, facts farther or harder for the base are learnt less often. AUC: of facts held out of "
+        "all runs (5 folds), the odds that one that was learnt is ranked above one that was not, by a logistic "
+        "regression on these columns; 0.5 is chance.",
         "Loss on the target: the base model's, mean over its tokens and the end, before training.",
         *provenance(study),
     )
@@ -39,19 +39,20 @@ def predictors_table(study: Study) -> Table:
 def _taught(rows: Mapping[str, Sequence]) -> dict[str, list]:
     """The facts that a run was taught: not those that a filter took out."""
     parts = rows.get("part") or [""] * len(rows["distance"])
-    names = (*FEATURES, "knowledge_accuracy")
+    names = (*FEATURES, "knowledge_accuracy", "fact_id")
     return {name: [v for v, part in zip(rows[name], parts, strict=True) if part != "removed"] for name in names}
 
 
 def _cells(runs: Sequence[Mapping[str, Sequence]]) -> list[str]:
     learnt = [value for run in runs for value in run["knowledge_accuracy"]]
     features = {name: [value for run in runs for value in run[name]] for name in FEATURES}
+    facts = [fact for run in runs for fact in run["fact_id"]]
     cells = [str(len(learnt)), f"{100 * np.mean(learnt):.1f}"]
     for name in FEATURES:
         found = [rank_correlations(run, run["knowledge_accuracy"], [name])[name]["rho"] for run in runs]
         cells.append(_mean([rho for rho in found if rho is not None]))
     for names in (*([name] for name in FEATURES), FEATURES):
-        auc = fit_outlook(features, learnt, names).auc
+        auc = fit_outlook(features, learnt, names, facts).auc
         cells.append(EMPTY if auc is None else f"{auc:.2f}")
     return cells
 

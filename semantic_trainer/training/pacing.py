@@ -93,12 +93,15 @@ class Pacing(TrainerCallback):
         self.losses = self.weights = None
         self.epoch, self.progress = 0, 0.0
         self.sums, self.seen = np.zeros(rows), np.zeros(rows)
+        self.unlogged = np.zeros(2)  # sum and number of the losses seen since the last log
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
         """(B,) weights of B rows, on the way to 1 as far as training is."""
-        weights = self.weights[rows.long().cpu().numpy()]
-        weights = annealed(weights, self.progress if self.annealing == "linear" else 0.0)
+        weights = self._now()[rows.long().cpu().numpy()]
         return torch.as_tensor(weights, dtype=torch.float32, device=rows.device)
+
+    def _now(self) -> np.ndarray:
+        return annealed(self.weights, self.progress if self.annealing == "linear" else 0.0)
 
     def observe(self, rows: torch.Tensor, nll: torch.Tensor, examples: torch.Tensor) -> None:
         """Keep what a micro-batch's rows lost.
@@ -111,6 +114,16 @@ class Pacing(TrainerCallback):
         means, counted = mean_losses(nll, examples, len(rows))
         numbers = rows.long().cpu().numpy()[counted]
         self.sums[numbers], self.seen[numbers] = means[counted], 1.0
+        self.unlogged += means[counted].sum(), counted.sum()
+
+    def to_log(self) -> dict[str, float]:
+        """The weights' extremes, and the mean unweighted loss of the rows seen since the last log; every process calls
+        it.
+        """
+        (total, n), self.unlogged = sum(gather([self.unlogged])), np.zeros(2)
+        weights = self._now()
+        out = {"weight/min": float(weights.min()), "weight/max": float(weights.max())}
+        return out | ({"unweighted_loss": float(total / n)} if n else {})
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object

@@ -91,6 +91,10 @@ class RowRecords:
             if record is not None:
                 record.observe(rows, nll, examples)
 
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the parent; beside a paced loss, which says little by itself, its weights and what it is without them."""
+        super().log({**logs, **self.pacing.to_log()} if "loss" in logs and self.pacing else logs, start_time)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As the parent; a checkpoint also holds the losses that pacing and history go on with."""
         super().save_model(output_dir, _internal_call)

@@ -115,7 +115,8 @@ class SemanticWeightedSFTTrainer(WeightedRows, RowRecords, TunedWeights, Publish
             self.train_dataset = self._measure(self.train_dataset, preparation)
         self.weighted, self.weight_statistics = preparation.weighted, preparation.statistics
         if self.weighted:
-            logger.info("weights: %s", {k: round(v, 4) for k, v in (self.weight_statistics or {}).items()})
+            statistics = {name: round(value, 4) for name, value in (self.weight_statistics or {}).items()}
+            logger.info("weights: %s", statistics or "by each fact's own loss")
         warn_about_half_precision(self.model, args)
         self.keep_records()
 

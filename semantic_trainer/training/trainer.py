@@ -107,7 +107,7 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
             check_whole_rows(self.accelerator.parallelism_config)
             self.loss_is_scaled_for_ga = True
             statistics = {name: round(value, 4) for name, value in (self.weight_statistics or {}).items()}
-            logger.info("weights: %s", statistics)
+            logger.info("weights: %s", statistics or "by each fact's own loss")
             warn_about_lost_losses(self.model)
         warn_about_half_precision(self.model, args)
         self._plain_head: bool | None = None  # not tried yet

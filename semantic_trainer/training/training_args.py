@@ -75,6 +75,10 @@ class WeightingArguments:
         check_choice("pacing_annealing", self.pacing_annealing, ANNEALINGS)
         if self.weighting == "column" and self.gamma is not None:
             raise ValueError('`gamma` has no effect with weighting="column": the weights are given. Leave gamma out.')
+        if self.weighting == "self_paced" and self.gamma == 0.0:
+            raise ValueError(
+                "`gamma=0` is transformers.Trainer exactly, which paces nothing. Leave out one of the two."
+            )
         temperature = self.pacing_temperature
         if not (isinstance(temperature, (int, float)) and math.isfinite(temperature) and temperature > 0):
             raise ValueError(f"`pacing_temperature` must be finite and above 0, but is {self.pacing_temperature!r}")

@@ -32,6 +32,23 @@ def test_chances_follow_the_feature_that_decides_and_add_up() -> None:
     assert abs(correlations["distance"]["rho"]) < 0.15
 
 
+def test_facts_that_runs_share_are_held_out_of_all_of_them() -> None:
+    aucs = {"alone": [], "shared": []}
+    for seed in range(12):
+        draw = np.random.default_rng(seed)
+        features = {name: draw.uniform(0, 1, 20).tolist() * 7 for name in ("distance", "target_loss")}
+        learnt, facts = (draw.random(20) < 0.5).tolist() * 7, list(range(20)) * 7
+        aucs["alone"].append(fit_outlook(features, learnt).auc)
+        aucs["shared"].append(fit_outlook(features, learnt, facts=facts).auc)
+    assert np.mean(aucs["alone"]) > 0.6  # noise: what is held out was fitted on
+    assert np.mean(aucs["shared"]) < 0.53
+
+
+def test_too_few_facts_to_hold_out_give_no_auc() -> None:
+    features = {"distance": [0.1, 0.2, 0.3] * 4, "target_loss": [1.0, 2.0, 3.0] * 4}
+    assert fit_outlook(features, [True, False, False] * 4, facts=["a", "b", "c"] * 4).auc is None
+
+
 @pytest.mark.parametrize("value", [True, False])
 def test_where_all_facts_ended_alike_the_share_is_all_there_is_to_say(value: bool) -> None:
     found = fit_outlook({"distance": [0.1, 0.5, 0.9], "target_loss": [1, 2, 3]}, [value] * 3)
@@ -46,6 +63,7 @@ def test_the_table_has_a_row_an_arm_whose_results_know_the_loss() -> None:
     for _ in range(4):
         rows = {"distance": draw.uniform(0, 1, 80).tolist(), "target_loss": draw.uniform(0, 8, 80).tolist()}
         rows["knowledge_accuracy"] = (np.array(rows["target_loss"]) + draw.normal(0, 1, 80) < 4).tolist()
+        rows["fact_id"] = [f"{len(runs)}-{i}" for i in range(80)]
         runs.append({**results(PLAIN, "none")[0], "rows": rows})
     taken_out = {name: [*column, 0.5] for name, column in runs[0]["rows"].items()} | {
         "part": [*["kept"] * 80, "removed"]

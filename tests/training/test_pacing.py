@@ -153,6 +153,18 @@ def test_the_first_step_weighs_by_the_base_and_the_last_one_equally(make: Callab
     assert trainer.pacing.losses == pytest.approx(np.array(losses), rel=1e-5)
 
 
+def test_the_log_says_how_far_apart_weights_are_and_what_the_loss_is_without_them(make: Callable) -> None:
+    trainer, _ = make(per_device_train_batch_size=8, num_train_epochs=3, learning_rate=0.0, logging_steps=1)
+    trainer.train()
+    logs = [entry for entry in trainer.state.log_history if "loss" in entry]
+    weights = self_paced_weights(trainer.pacing.losses)
+    for log, progress in zip(logs, (0.0, 0.5, 1.0), strict=True):
+        shown = annealed(weights, progress)
+        assert (log["weight/min"], log["weight/max"]) == pytest.approx((shown.min(), shown.max()), rel=1e-4)
+        assert log["unweighted_loss"] == pytest.approx(trainer.pacing.losses.mean(), rel=1e-4)
+    assert logs[0]["loss"] < logs[2]["loss"]  # the same facts, the easy ones first
+
+
 def test_losses_that_are_known_are_not_computed_again(
     make: Callable, relative_error: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

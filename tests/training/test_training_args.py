@@ -20,6 +20,7 @@ from semantic_trainer.training.training_args import SemanticTrainingArguments, p
         ({"weighting": "papper"}, ["weighting", "'papper'", "Did you mean 'paper'", "shuffled"]),
         ({"weighting": "column", "gamma": 1.0}, ["gamma", "column", "Leave gamma out"]),
         ({"weighting": "column", "gamma": 0.0}, ["gamma", "column"]),
+        ({"weighting": "self_paced", "gamma": 0.0}, ["gamma=0", "paces nothing", "Leave out one"]),
         ({"prompt_format": "chatt"}, ["prompt_format", "'chatt'", "Did you mean 'chat'", "cloze"]),
         ({"label_smoothing_factor": 0.1}, ["label_smoothing_factor", "weighted loss", "0"]),
         ({"use_liger_kernel": True}, ["use_liger_kernel", "weighted", "False"]),
