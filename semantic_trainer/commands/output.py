@@ -185,7 +185,7 @@ class OutputFolder:
         write_text(self.path / CONFIG_FILE, text + "\n")
 
 
-def join_tables(facts: Dataset, tables: Mapping[str, Dataset]) -> Dataset:
+def join_tables(facts: Dataset, tables: Mapping[str, Dataset], max_new_tokens: int | None = None) -> Dataset:
     """One row a fact: its columns, its distance and weight, and every run's answers and scores."""
     for run, table in tables.items():
         for column, name in RUN_COLUMNS.items():
@@ -193,7 +193,7 @@ def join_tables(facts: Dataset, tables: Mapping[str, Dataset]) -> Dataset:
                 facts = facts.add_column(f"{run}_{name}", table[column][:])
     columns = facts.to_dict()
     for arm in RUNS[1:]:
-        facts = facts.add_column(f"{arm}_why_not", why_not(columns, arm))
+        facts = facts.add_column(f"{arm}_why_not", why_not(columns, arm, max_new_tokens))
     return facts
 
 
@@ -207,7 +207,7 @@ def write_outputs(folder: OutputFolder, summary: RunSummary, facts: Dataset, tab
                 HISTORY_FILE,
             ):  # PEFT's card, ours is written below; columns of the table
                 place_atomically(file, place / file.name)
-    joined = join_tables(facts, tables)
+    joined = join_tables(facts, tables, summary.config.get("max_new_tokens"))
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(joined.data.table, buffer)
     write_atomically(path / "facts.parquet", buffer.getvalue())

@@ -10,21 +10,24 @@ from ..facts.cutting import cut
 
 STILL_FALLING = 0.8  # a last epoch's loss below this share of the one before it
 ODD, MANY_TOKENS = 2.0, 4  # tokens a letter, relative to the median target; of at least so many tokens
+HALF = "\ufffd"  # a letter whose other bytes are in the next token
 KIND = re.compile(r"[^“,:]*[^“,: ]")  # the beginning of a reason, which does not vary
 Table = Mapping[str, Sequence]
 
 
-def why_not(table: Table, arm: str) -> list[list[str]]:
+def why_not(table: Table, arm: str, max_new_tokens: int | None = None) -> list[list[str]]:
     """What may be why a fact is not answered as taught: sentences for each fact, none for those that are.
 
     Looked for, in this order: another fact that is asked the same or says another thing of the same subject and
-    relation; an answer that is another fact's target; an answer that is still the base's; a fact that was learnt and
-    lost again; a loss that was still falling; a target of unusually many tokens for its length.
+    relation; an answer that is another fact's target; an answer that is still the base's; an answer that was right
+    until it was cut off, and otherwise a fact that was learnt and lost again and a loss that was still falling; a target
+    of unusually many tokens for its length.
 
     Args:
-        table: `prompt, target`, where there are such columns `subject, relation, old_answer, target_tokens`, and of
-            the arm `ARM_answer, ARM_knowledge_accuracy, ARM_losses, ARM_first_learnt`.
+        table: `prompt, target`, where there are such columns `aliases, subject, relation, old_answer, target_tokens`,
+            and of the arm `ARM_answer, ARM_answer_truncated, ARM_knowledge_accuracy, ARM_losses, ARM_first_learnt`.
         arm: `plain` or `weighted`.
+        max_new_tokens: with which the arm was asked, to be named.
 
     Example:
         >>> table = {"prompt": ["A?", "B?"], "target": ["x", "y"], "plain_answer": ["y", "y"]}
@@ -33,7 +36,9 @@ def why_not(table: Table, arm: str) -> list[list[str]]:
     """
     n = len(table["prompt"])
     wrong = [i for i in range(n) if not table[f"{arm}_knowledge_accuracy"][i]]
-    checks = (_conflicts(table), _neighbours(table, arm), _unmoved(table, arm), *_history(table, arm), _odd(table))
+    short = _cut_off(table, arm, max_new_tokens)
+    history = [{i: why for i, why in found.items() if i not in short} for found in _history(table, arm)]
+    checks = (_conflicts(table), _neighbours(table, arm), _unmoved(table, arm), short, *history, _odd(table))
     found = [[] for _ in range(n)]
     for i in wrong:
         found[i] = [check[i] for check in checks if check.get(i)]
@@ -93,6 +98,19 @@ def _unmoved(table: Table, arm: str) -> dict[int, str]:
     old = table.get("old_answer")
     same = [i for i, answer in enumerate(table[f"{arm}_answer"]) if old and answer == old[i]]
     return dict.fromkeys(same, "still the base model's answer")
+
+
+def _cut_off(table: Table, arm: str, max_new_tokens: int | None) -> dict[int, str]:
+    """Facts whose answer is the beginning of the target, or of an alias, and had no more tokens to go on."""
+    limit = f"max_new_tokens={max_new_tokens}" if max_new_tokens else "max_new_tokens"
+    aliases = table.get("aliases") or [None] * len(table["prompt"])
+    found = {}
+    for i, is_cut in enumerate(table.get(f"{arm}_answer_truncated") or ()):
+        answer = table[f"{arm}_answer"][i].rstrip(HALF)
+        texts = (table["target"][i], *(aliases[i] or ()))
+        if is_cut and answer and any(cut(text).startswith(answer) for text in texts):
+            found[i] = f"the answer was cut off at {limit}: right so far"
+    return found
 
 
 def _history(table: Table, arm: str) -> tuple[dict[int, str], dict[int, str]]:

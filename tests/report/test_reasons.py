@@ -30,6 +30,32 @@ def test_each_reason_is_found_and_only_for_what_was_not_learnt() -> None:
     assert counts(found, [True, False, True, False, True])["contradicted by"] == 1
 
 
+def one_fact(answer: str, target: str = "the Kingdom of Spain", **columns: object) -> dict[str, list]:
+    """A table of one fact that is not answered as taught."""
+    table = {"prompt": ["Where?"], "target": [target], "plain_answer": [answer], "plain_knowledge_accuracy": [False]}
+    return table | {f"plain_{name}": [value] for name, value in columns.items()}
+
+
+def test_an_answer_that_was_right_until_it_was_cut_off_has_no_reasons_of_the_training() -> None:
+    history = {"losses": [3.0, 0.1, 2.0, 1.0], "first_learnt": 2, "answer_truncated": True}
+    said = "the answer was cut off at max_new_tokens"
+    (found,) = why_not(one_fact("the Kingdom", **history), "plain", 3)
+    assert found == [f"{said}=3: right so far"]
+    assert why_not(one_fact("the Kingdom", **history), "plain") == [[f"{said}: right so far"]]
+    assert counts([found], [True]) == {f"{said}=3": 1}
+    alias = one_fact("the Kingdom", "Spain", **history) | {"aliases": [["the Kingdom of Spain"]]}
+    assert why_not(alias, "plain", 3) == [found]
+    assert why_not(one_fact("Bogot\ufffd", "Bogotá", **history), "plain", 3) == [found]
+
+
+@pytest.mark.parametrize(
+    ("answer", "truncated"), [("the Kingdom", False), ("the Kingdom of France and", True), ("", True)]
+)
+def test_an_answer_that_was_wrong_before_it_was_cut_off_keeps_its_reasons(answer: str, truncated: bool) -> None:
+    table = one_fact(answer, losses=[3.0, 0.1, 2.0], first_learnt=2, answer_truncated=truncated)
+    assert why_not(table, "plain", 3) == [["lost again, after epoch 2"]]
+
+
 def test_columns_that_are_not_there_are_done_without() -> None:
     table = {"prompt": ["A?", "B?"], "target": ["x", "y"], "plain_answer": ["y", "z"]}
     found = why_not(table | {"plain_knowledge_accuracy": [0, 0]}, "plain")
