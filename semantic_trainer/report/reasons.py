@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..facts.cutting import cut
+from ..training.history import CERTAIN
 
 STILL_FALLING = 0.8  # a last epoch's loss below this share of the one before it
 ODD, MANY_TOKENS = 2.0, 4  # tokens a letter, relative to the median target; of at least so many tokens
@@ -20,7 +21,7 @@ def why_not(table: Table, arm: str, max_new_tokens: int | None = None) -> list[l
 
     Looked for, in this order: another fact that is asked the same or says another thing of the same subject and
     relation; an answer that is another fact's target; an answer that is still the base's; an answer that was right
-    until it was cut off, and otherwise a fact that was learnt and lost again and a loss that was still falling; a target
+    until it was cut off, and otherwise a fact that was learnt in training and a loss that was still falling; a target
     of unusually many tokens for its length.
 
     Args:
@@ -114,18 +115,21 @@ def _cut_off(table: Table, arm: str, max_new_tokens: int | None) -> dict[int, st
 
 
 def _history(table: Table, arm: str) -> tuple[dict[int, str], dict[int, str]]:
-    """Facts learnt and lost again, and facts whose loss was still falling."""
-    lost = {
+    """Facts learnt in training, and lost again where the last loss says so; and facts whose loss was still falling."""
+    losses = table.get(f"{arm}_losses") or [None] * len(table["prompt"])
+    learnt = {
         i: f"lost again, after epoch {epoch}"
+        if losses[i] and losses[i][-1] >= CERTAIN  # the mean of tokens that were all below it
+        else f"learnt in training: in epoch {epoch}, but answered otherwise afterwards"
         for i, epoch in enumerate(table.get(f"{arm}_first_learnt") or ())
         if epoch is not None
     }
     falling = {
         i: "the loss was still falling: more epochs, or a higher learning rate"
-        for i, losses in enumerate(table.get(f"{arm}_losses") or ())
-        if losses and len(losses) > 1 and losses[-1] < STILL_FALLING * losses[-2]
+        for i, mine in enumerate(losses)
+        if mine and len(mine) > 1 and CERTAIN <= mine[-1] < STILL_FALLING * mine[-2]
     }
-    return lost, falling
+    return learnt, falling
 
 
 def _odd(table: Table) -> dict[int, str]:

@@ -56,6 +56,22 @@ def test_an_answer_that_was_wrong_before_it_was_cut_off_keeps_its_reasons(answer
     assert why_not(table, "plain", 3) == [["lost again, after epoch 2"]]
 
 
+@pytest.mark.parametrize("losses", [[3.0, 0.1, 0.02], [3.0, 0.1, float("nan")], None])
+def test_a_fact_is_lost_again_only_where_the_last_loss_says_so(losses: list[float] | None) -> None:
+    table = one_fact("France", losses=losses, first_learnt=2)
+    (found,) = why_not(table, "plain")
+    assert found == ["learnt in training: in epoch 2, but answered otherwise afterwards"]
+    assert counts([found], [True]) == {"learnt in training": 1}
+
+
+@pytest.mark.parametrize(("losses", "falling"), [([0.024, 0.018], False), ([1.0, 0.69], False), ([1.0, 0.7], True)])
+def test_a_loss_that_falls_where_a_fact_is_certain_already_asks_for_no_more_epochs(
+    losses: list[float], falling: bool
+) -> None:
+    said = "the loss was still falling: more epochs, or a higher learning rate"
+    assert why_not(one_fact("France", losses=losses), "plain") == [[said] if falling else []]
+
+
 def test_columns_that_are_not_there_are_done_without() -> None:
     table = {"prompt": ["A?", "B?"], "target": ["x", "y"], "plain_answer": ["y", "z"]}
     found = why_not(table | {"plain_knowledge_accuracy": [0, 0]}, "plain")
