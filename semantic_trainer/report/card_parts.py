@@ -9,7 +9,17 @@ from pathlib import Path
 from .card_tables import count, disturbed, examples, noise_floor, options, protocols, relations
 from .markdown import as_block, as_code, as_text, table
 from .reproduce import command
-from .scores import ADAPTERS, BITS, describe_adapter, format_score, render, result_rows, source_names
+from .scores import (
+    ADAPTERS,
+    BITS,
+    describe_adapter,
+    describe_weighting,
+    format_score,
+    name_weights,
+    render,
+    result_rows,
+    source_names,
+)
 from .summary import RunSummary
 
 
@@ -45,7 +55,8 @@ def card_parts(summary: RunSummary, name: str, arm: str, base: str, repo_id: str
         "weights": known.get("weights") and as_text(known["weights"]),
         "sha256": known.get("sha256") and as_code(known["sha256"]),
         "adapter": as_text(describe_adapter(config)),
-        "weighting": describe_weighting(config, arm),
+        "weighting": weighting_of(config, arm),
+        "how": name_weights(config),
         "asked": as_text(f"{config.get('prompt_format', '–')} with {len(config.get('shots') or ())} shots"),
         "relations": relations(facts),
         "examples": examples(facts, arm),
@@ -82,7 +93,7 @@ def what(summary: RunSummary, arm: str, base: str) -> str:
     """What this is, in one sentence."""
     method, n = summary.config.get("method", "lora"), count(summary.facts["taught"])
     sources = ", ".join(map(as_code, source_names(summary)))
-    how = "semantic-distance weights" if arm == "weighted" else "all weights 1, the plain half of a comparison"
+    how = name_weights(summary.config) if arm == "weighted" else "all weights 1, the plain half of a comparison"
     learnt = summary.runs[arm]["knowledge_accuracy"]
     result = "" if learnt["value"] is None else f" It answers {format_score(learnt)} of them exactly as taught."
     if method == "full":
@@ -112,10 +123,11 @@ def truth(facts: Mapping[str, object]) -> str:
     return " ".join(parts) or "Every target is the answer that its source calls true."
 
 
-def describe_weighting(config: Mapping[str, object], arm: str) -> str:
+def weighting_of(config: Mapping[str, object], arm: str) -> str:
+    """How an arm was weighted."""
     if arm == "plain":
         return "none: every fact has weight 1 (gamma 0)"
-    return as_text(f"{config.get('weighting', '–')}, gamma {config.get('gamma', '–')}")
+    return as_text(describe_weighting(config))
 
 
 def use(summary: RunSummary, base: str, repo_id: str | None) -> str:

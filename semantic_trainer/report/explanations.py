@@ -44,3 +44,9 @@ CAPTIONS = {
         "read it for where to look."
     ),
 }
+SELF_PACED_CAPTIONS = {
+    "distances": (
+        "How far the base model's answers were from the targets before training; the dashed line is at 1. The weights "
+        "follow from each fact's own loss, not from its distance."
+    ),
+}

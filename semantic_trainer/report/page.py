@@ -14,9 +14,18 @@ from ..answers.known import LABELS
 from ..evaluation.evaluator import METRICS
 from ..evaluation.statistics import score
 from ..evaluation.table import BESIDE
-from .explanations import CAPTIONS, MEANINGS
+from .explanations import CAPTIONS, MEANINGS, SELF_PACED_CAPTIONS
 from .page_data import page_data, to_island
-from .scores import FORMATS, TITLES, describe_adapter, format_score, render, source_names
+from .scores import (
+    FORMATS,
+    TITLES,
+    describe_adapter,
+    describe_weighting,
+    format_score,
+    name_weights,
+    render,
+    source_names,
+)
 from .summary import RUNS, RunSummary
 from .verdict import create_verdict, paired_differences
 
@@ -35,6 +44,7 @@ def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warn
     script = "\n".join(_template(name) for name in SCRIPTS)
     style = _template(STYLE)
     differences = paired_differences(table)
+    captions = CAPTIONS | (SELF_PACED_CAPTIONS if summary.config.get("weighting") == "self_paced" else {})
     return render(
         "report.html.jinja",
         summary=summary,
@@ -45,9 +55,10 @@ def create_report(summary: RunSummary, table: Dataset, figures: list[Path], warn
         title=f"{summary.facts['taught']} facts taught to {model_name(summary)}",
         verdict=create_verdict(summary, differences),
         about=about(summary),
+        weights=name_weights(summary.config),
         results=[result_row(summary, metric, differences.get(metric)) for metric in METRICS],
         beside=[result_row(summary, metric, None) for metric in BESIDE],
-        pictures=[_picture(path) for path in figures],
+        pictures=[_picture(path, captions) for path in figures],
         labels=known_labels(table),
         missed=not_learnt(table),
         warnings=warnings,
@@ -86,7 +97,7 @@ def about(summary: RunSummary) -> list[tuple[str, str]]:
         ("Facts", f"{summary.facts['taught']} from {', '.join(source_names(summary))}"),
         ("Prompt format", f"{config.get('prompt_format', '–')} with {shots} shots"),
         ("Base weights", str(config.get("dtype", "–"))),
-        ("Weighting", f"{config.get('weighting', '–')}, gamma {config.get('gamma', '–')}"),
+        ("Weighting", describe_weighting(config)),
         ("Seed", str(config.get("seed", "–"))),
     ]
 
@@ -139,10 +150,10 @@ def _more(found: Mapping[str, object]) -> list[str]:
     return out
 
 
-def _picture(path: Path) -> dict[str, str]:
+def _picture(path: Path, captions: Mapping[str, str]) -> dict[str, str]:
     title = path.stem.replace("_", " ").capitalize()
     data = base64.b64encode(path.read_bytes()).decode()
-    return {"title": title, "caption": CAPTIONS.get(path.stem, ""), "data": data}
+    return {"title": title, "caption": captions.get(path.stem, ""), "data": data}
 
 
 def known_labels(table: Dataset) -> list[dict[str, object]]:

@@ -66,6 +66,19 @@ def describe_adapter(config: Mapping[str, object]) -> str:
     return f"{on}, base in {BITS[config['load_in']]}" if config.get("load_in") else on
 
 
+def describe_weighting(config: Mapping[str, object]) -> str:
+    """`paper, gamma 1.0`; of self-paced weights, which have no gamma, what they have instead."""
+    if config.get("weighting") == "self_paced":
+        temperature, annealing = config.get("pacing_temperature", 1.0), config.get("pacing_annealing", "linear")
+        return f"self_paced, temperature {temperature}, annealing {annealing}"
+    return f"{config.get('weighting', '–')}, gamma {config.get('gamma', '–')}"
+
+
+def name_weights(config: Mapping[str, object]) -> str:
+    """What the weights of the weighted arm are."""
+    return "self-paced weights" if config.get("weighting") == "self_paced" else "semantic-distance weights"
+
+
 def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:
     """The one table of a run: a row a metric, a column a run; `digits` as in `format_score`."""
     return [

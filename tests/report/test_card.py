@@ -113,6 +113,17 @@ def test_a_card_holds_everything(told: RunSummary) -> None:
         assert expected in text
 
 
+def test_self_paced_weights_are_called_so(told: RunSummary) -> None:
+    told.config |= {"weighting": "self_paced", "pacing_annealing": "none"}
+    text = body(create_model_card(told, "mine"))
+    assert "trained with self-paced weights." in text
+    assert "same training with self-paced weights: this adapter is the `weighted` one" in text
+    assert "| weighting | self_paced, temperature 1.0, annealing none |" in text
+    assert "semantic-distance weights" not in text
+    told.config["weighting"] = "paper"
+    assert "trained with semantic-distance weights." in body(create_model_card(told, "mine"))
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_are_shown_as_they_are(text: str, told: RunSummary) -> None:
     told.facts["examples"][0] |= {"prompt": text, "target": text, "old": text, "weighted": text, "truth": text}

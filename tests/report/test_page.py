@@ -93,6 +93,22 @@ def test_hostile_options_stay_texts(summary: RunSummary, joined: Dataset) -> Non
     assert not re.search(r"<(?:i>m|u>f|s>p|em>|u>)", page)
 
 
+def test_self_paced_weights_are_called_so(summary: RunSummary, joined: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "distances.png").write_bytes(b"")
+    texts = {}
+    for weighting in ("inverse", "self_paced"):
+        summary.config |= {"weighting": weighting, "pacing_temperature": 0.5}
+        page = create_report(summary, joined, [tmp_path / "distances.png"], [])
+        texts[weighting] = page.split('<script type="application')[0]
+    assert "<dd>inverse, gamma 2.0</dd>" in texts["inverse"]
+    assert "<i>weighted</i> the one with semantic-distance weights" in texts["inverse"]
+    assert "The formula gives most weight" in texts["inverse"]
+    assert "<dd>self_paced, temperature 0.5, annealing linear</dd>" in texts["self_paced"]
+    assert "<i>weighted</i> the one with self-paced weights" in texts["self_paced"]
+    assert "own loss, not from its distance" in html.unescape(texts["self_paced"])
+    assert not re.search("gamma|formula|semantic-distance weights", texts["self_paced"])
+
+
 def test_an_island_is_json_without_markup() -> None:
     text = "</script> & <!-- \u2028 é"
     island = to_island({"a": text})
