@@ -184,7 +184,8 @@ def show(facts: Dataset, described: dict[str, object]) -> None:
         shares.add_row(name.replace("_", " "), f"{share:.1%}")
     table = Table("distance", "weight", "prompt", "old answer", "target", title="Hardest by distance")
     for fact in hardest(facts):
-        numbers = f"{fact['distance']:.3f}", f"{fact['weight']:.3f}"
+        weight = "–" if fact["weight"] is None else f"{fact['weight']:.3f}"  # self-paced ones are of the training
+        numbers = f"{fact['distance']:.3f}", weight
         table.add_row(*numbers, *(escape(fact[name]) for name in ("prompt", "old_answer", "target")))
     console.print(shares)
     console.print(table)

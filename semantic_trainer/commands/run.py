@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from datasets import Dataset
 from peft import get_peft_model
@@ -179,7 +180,8 @@ def run_config(args: RunArguments, training_args: SemanticTrainingArguments) -> 
     """Every option that decides the result, as plain values; of Trainer's own, those that are not at their default."""
     ours = {name: value for name, value in vars(args).items() if name not in ("resume", "overwrite")}
     theirs = decisive_options(training_args)
-    return {**theirs, **ours, "gamma": 1.0 if training_args.gamma is None else training_args.gamma}
+    default = None if training_args.weighting == "self_paced" else 1.0
+    return {**theirs, **ours, "gamma": default if training_args.gamma is None else training_args.gamma}
 
 
 def with_distances(facts: Dataset, before: Evaluation, args: SemanticTrainingArguments) -> Dataset:
@@ -210,9 +212,10 @@ def with_known_labels(
 
 
 def weigh(facts: Dataset, args: SemanticTrainingArguments) -> Dataset:
-    """The facts with the weights of the weighted arm; of self-paced ones, which change with each step, 1."""
+    """The facts with the weights of the weighted arm; of self-paced ones, which change with each step, null."""
     gamma, weighting = 1.0 if args.gamma is None else args.gamma, args.resolved_weighting
-    weighting = "none" if weighting == "self_paced" else weighting
+    if weighting == "self_paced":
+        return replace_columns(facts, {"weight": pa.nulls(len(facts), pa.float64())})
     return add_weights(facts, gamma, weighting, args.known_lambda, args.clip_distance, args.seed)
 
 

@@ -129,6 +129,20 @@ def test_an_old_answer_with_brackets_is_printed(capsys: pytest.CaptureFixture) -
     assert "[/INST]" in capsys.readouterr().out
 
 
+def test_self_paced_weights_of_a_training_are_a_dash_before_it(capsys: pytest.CaptureFixture) -> None:
+    from datasets import Dataset
+
+    from semantic_trainer.commands.distances import show
+    from semantic_trainer.commands.run import weigh
+    from semantic_trainer.training.training_args import SemanticTrainingArguments
+
+    row = {"prompt": "Who?", "target": "Me", "old_answer": "You", "distance": 0.9}
+    facts = weigh(Dataset.from_list([row]), SemanticTrainingArguments("out", weighting="self_paced", use_cpu=True))
+    show(facts, {"n": 1, "mean": 0.9, "std": 0.0, "shares": {"known": 0.0}})
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "Who?" in line]
+    assert "–" in line
+
+
 def test_run_goes_on_in_the_folder_of_distances(
     call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,9 +120,15 @@ def test_self_paced_weights_begin_with_what_the_evaluation_of_the_base_has_compu
     )
     monkeypatch.setattr(RowRecords, "_row_losses", None)  # the pass before step 1
     assert call("run", weighting="self_paced", num_train_epochs=1) == 0
-    known = pyarrow.parquet.read_table(out / "facts.parquet")["target_loss"].to_pylist()
+    table = pyarrow.parquet.read_table(out / "facts.parquet")
+    known = table["target_loss"].to_pylist()
     assert taken[0].tolist() == pytest.approx(known)
     assert len(set(known)) > 1
+    assert (str(table["weight"].type), table["weight"].null_count) == ("double", 12)  # not one that a fact has
+    page = (out / "report.html").read_text()
+    assert page.count('"weight":null') == 12
+    assert "self_paced, temperature 1.0, annealing linear" in page
+    assert RunSummary.load(out).config["gamma"] is None
 
 
 def test_resume_on_an_empty_folder_starts_afresh(call: Callable, out: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -213,6 +213,9 @@ def test_the_command_gives_the_options_again() -> None:
     again = shlex.split(command(config, SOURCES, str(config["model"]), "out").replace("\\\n", ""))
     assert again[:2] == ["semantic-trainer", "run"]
     assert run_config(*parse(again[2:], "run", types)) == config
+    paced = run_config(*parse(["--facts", *SOURCES, "--output_dir", "out", "--weighting", "self_paced"], "run", types))
+    assert paced["gamma"] is None
+    assert "gamma" not in changed_options(paced)
     assert changed_options({"facts": SOURCES, "lora_dropout": 0.0}) == {}
     own = {"learning_rate": 5e-5, "lora_r": 8}  # the dataclasses' defaults, and not those of `run`
     assert changed_options(own) == own

@@ -72,7 +72,7 @@ new DataTable(place("facts"), facts, {
   arms: ["weighted", "plain"],
   columns: [
     ...answers,
-    figure("Weight", (fact) => fact.weight),
+    ...(facts.some((fact) => fact.weight !== null) ? [figure("Weight", (fact) => fact.weight)] : []),
     figure("Disturbed, weighted", (fact) => fact.weighted.disturbed.length, (fact) => String(fact.weighted.disturbed.length)),
   ],
   filters: [
