@@ -14,7 +14,7 @@ PLAIN = ("prompt", "target", "relation", "ground_truth", "known_label", "old_ans
 LISTS = ("paraphrases", "locality_prompts", "before_locality_answers", "before_knowledge_accuracy")
 OF_ARM = (
     *("answer", "answer_truncated", "distance", "knowledge_accuracy", "deviation"),
-    *("paraphrase_answers", "generality", "locality_answers"),
+    *("paraphrase_answers", "generality", "locality_answers", "first_learnt"),
 )
 Row = Mapping[str, object]
 
@@ -82,7 +82,13 @@ def _arm(row: Row, arm: str, disturbed: Sequence[int]) -> dict[str, object]:
         "rephrased": row.get(f"{arm}_paraphrase_answers") or [],
         "general": row.get(f"{arm}_generality") or [],
         "disturbed": disturbed,
+        "learnt": _epoch(row, f"{arm}_first_learnt"),
     }
+
+
+def _epoch(row: Row, name: str) -> int | None:
+    """The epoch in which a fact was first learnt, 0 where it was in none; `None` where no history was kept."""
+    return (row[name] or 0) if name in row else None
 
 
 def _number(value: float | None) -> float | None:

@@ -84,6 +84,7 @@ def joined_row(i: int, text: str) -> dict[str, object]:
             **{f"{arm}_knowledge_accuracy": right, f"{arm}_generality": [right]},
             **{f"{arm}_paraphrase_answers": [text], f"{arm}_locality": [not disturbed]},
             f"{arm}_locality_answers": [f"nine {text}" if disturbed else "eight"],
+            f"{arm}_first_learnt": i + 1 if right else None,
         }
     return row
 

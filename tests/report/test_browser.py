@@ -78,6 +78,14 @@ def test_hostile_texts_are_shown_as_they_are(page: Browser) -> None:
     assert page.run("document.querySelectorAll('#facts tr.details').length") == len(HOSTILE)
 
 
+def test_the_details_say_when_a_fact_was_learnt(page: Browser) -> None:
+    for button in range(2):
+        page.run(f"document.querySelectorAll('#facts .more')[{button}].click()")
+    shown = page.run("[...document.querySelectorAll('#facts .details')].map((row) => row.textContent)")
+    assert "plain: in epoch 1weighted: in epoch 1" in shown[0]
+    assert "plain: in no epochweighted: in no epoch" in shown[1]
+
+
 def test_the_policy_forbids_what_would_slip_through(page: Browser) -> None:
     page.run("document.body.insertAdjacentHTML('beforeend', '<img src=\"data:,\" onerror=\"window.ran = 4\">')")
     page.run("new Promise((done) => setTimeout(done, 200))")

@@ -138,6 +138,13 @@ def test_numbers_that_are_none_become_null(joined: Dataset) -> None:
     assert data["facts"][1]["weighted"]["distance"] is None
 
 
+def test_the_epoch_in_which_a_fact_was_learnt_is_there_where_it_was_kept(joined: Dataset) -> None:
+    rows = page_data(joined)["facts"]
+    assert [rows[i]["plain"]["learnt"] for i in (0, 1, 22)] == [1, 0, 23]
+    kept = page_data(joined.remove_columns("plain_first_learnt"))["facts"]
+    assert [kept[0][arm]["learnt"] for arm in ("plain", "weighted")] == [None, 1]
+
+
 def test_known_labels_cross_distance_and_accuracy(page: str, joined: Dataset) -> None:
     section = re.search(r'<section id="labels">.*?</section>', page, re.S)[0]
     known = [row for row in joined.to_list() if row["known_label"] == "highly_known"]

@@ -48,12 +48,19 @@ function rephrased(fact) {
   ]);
 }
 
+function learnt(fact) {
+  return ARMS.filter((arm) => fact[arm].learnt !== null).map((arm) => [
+    fact[arm].learnt ? `${arm}: in epoch ${fact[arm].learnt}` : `${arm}: in no epoch`,
+  ]);
+}
+
 function details(fact) {
   const near = [...new Set(ARMS.flatMap((arm) => fact[arm].disturbed))].sort((a, b) => a - b).map((i) => disturbed[i]);
   const replaced = fact.ground_truth && fact.ground_truth !== fact.target;
   const truth = replaced ? [make("p", {}, "True answer, which the target replaces: ", words(fact.ground_truth))] : [];
   const found = [
     ...truth,
+    ...list("First learnt in training, every token with more than half of the odds", learnt(fact)),
     ...list("Rephrased", rephrased(fact)),
     ...list("Disturbed neighbours", near.map((row) => [
       words(row.prompt), " · base ", said(row.old), ...ARMS.flatMap((arm) => (row[arm] === null ? [] : [` · ${arm} `, said(row[arm])])),
