@@ -26,10 +26,10 @@ from .checks import check_budget, check_steps
 from .defaults import EPOCHS, compared
 from .options import parse, part_of
 from .run import RunArguments
+from .searched import NAME, check_search, describe_search, write_search
 from .terminal import console as terminal
 
 logger = logging.getLogger(__name__)
-NAME = "budget"
 BATCH_SIZES, RANKS = (5, 10), (8, 32)
 SAMPLE = 100
 SUMMARY, FIGURE, RECOMMENDED = "budget.json", "budget.png", "recommended.yaml"
@@ -84,7 +84,8 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
         What was found, and the study's setting without arms of it.
 
     Raises:
-        ValueError: an option out of its range, or a budget of less than one epoch.
+        ValueError: an option out of its range, a budget of less than one epoch, or a folder that holds a run or
+            another search.
 
     Example:
         >>> args = BudgetArguments(facts=["builtin:invented"], ranks=[8], batch_sizes=[10])
@@ -101,12 +102,16 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     sizes = args.batch_sizes or BATCH_SIZES
     check_steps(training_args, setting.per_run, "batch_sizes", max(sizes))
     ranks = (args.ranks or RANKS) if args.method in LOW_RANK else (None,)
+    tried = {"weighting": weighting, "learning_rates": rates, "batch_sizes": sizes, "ranks": ranks}
+    wanted = describe_search(setting, args.data_dir, args.threads or 1, tried | {"seconds": args.seconds})
+    check_search(folder, wanted)
     search_runs = BudgetRuns(setting, folder, args.data_dir, args.threads or 1, args.workers, args.executor)
     costs = search_runs.costs(min(rates), list(product(sizes, ranks)), args.lora_alpha)
     epochs = {shape: _epochs(args, training_args, cost, setting.per_run) for shape, cost in costs.items()}
     grid = candidates(sorted(rates), sizes, ranks, epochs, args.lora_alpha / args.lora_r)
     curve = CURVE if args.method != "adalora" else tuple(factor for factor in CURVE if factor >= 1)  # needs its steps
     announce(search_runs, len(grid), *search_runs.expected(grid, costs, weighting is not None, curve))
+    write_search(folder, wanted)
     return search(grid, search_runs.measure, weighting, curve), setting
 
 

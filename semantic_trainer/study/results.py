@@ -96,6 +96,21 @@ def _no_result(path: Path, why: str) -> ValueError:
     return ValueError(f"{str(path)!r} is no result of a study ({why}). Delete it, and the run is made again.")
 
 
+def differences(held: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
+    """The first five options in which two configs differ, as messages say them; none where they are of one result.
+
+    Example:
+        >>> differences({"lora_r": 8}, {"lora_r": 32})
+        ['lora_r (was 8, is 32)']
+    """
+    default = default_options()  # an option that is newer than the result was at its default
+    differs = sorted(n for n in {*held, *wanted} if held.get(n, default.get(n)) != wanted.get(n, default.get(n)))
+    said = {name: f"{name} (was {held.get(name)!r}, is {wanted.get(name)!r})" for name in differs[:5]}
+    if "pool_hash" in said:
+        said["pool_hash"] = "the facts themselves"
+    return list(said.values())
+
+
 def is_finished(unit: Unit, folder: Path) -> bool:
     """Whether a unit's result is there, and its features where they are measured.
 
@@ -105,16 +120,11 @@ def is_finished(unit: Unit, folder: Path) -> bool:
     path = unit.path(folder)
     if not path.exists():
         return False
-    held, wanted = read_result(path)["config"], unit.config
-    default = default_options()  # an option that is newer than the result was at its default
-    differs = sorted(n for n in {*held, *wanted} if held.get(n, default.get(n)) != wanted.get(n, default.get(n)))
+    differs = differences(read_result(path)["config"], unit.config)
     if differs:
-        said = {name: f"{name} (was {held.get(name)!r}, is {wanted.get(name)!r})" for name in differs[:5]}
-        if "pool_hash" in said:
-            said["pool_hash"] = "the facts themselves"
         raise ValueError(
             f"`output_dir` {str(folder)!r} holds results with other options, first {path.relative_to(folder)}: "
-            f"{', '.join(said.values())}. Choose another folder, or delete those results."
+            f"{', '.join(differs)}. Choose another folder, or delete those results."
         )
     return "features" not in unit.setting.measures or features_path(path).exists()
 

@@ -63,7 +63,8 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     assert "plain training is expected to teach" in said
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
-        *("budget", "budget.json", "budget.png", "budget.svg", "budget-dark.png", "probe.json", "recommended.yaml")
+        *("budget", "budget.json", "budget.png", "budget.svg", "budget-dark.png", "probe.json", "recommended.yaml"),
+        "search.json",
     }
     found = json.loads((out / "budget.json").read_text())
     assert found["facts_per_run"] == 12
@@ -72,6 +73,12 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     first = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     assert call("budget", **SMALL) == 0  # nothing is left to do
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
+    (out / "search.json").unlink()  # as of a search that did not say yet what it was
+    assert call("budget", **SMALL, prompt_format="question_answer") == 2
+    assert "holds another search: prompt_format (was 'auto', is 'question_answer')" in capsys.readouterr().err
+    assert call("budget", **SMALL) == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == first
+    capsys.readouterr()
     recommended = yaml.safe_load((out / "recommended.yaml").read_text())
     assert recommended["learning_rate"] == found["best"]["learning_rate"]
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(recommended | {"output_dir": str(tmp_path / "run")}))
@@ -123,6 +130,55 @@ def test_what_cannot_be_is_said_at_once(more: dict, message: str, call: Callable
     assert call("budget", **{**SMALL, **more}) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "budget.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        ({"num_train_epochs": 3}, "num_train_epochs (was 2.0, is 3.0)"),
+        ({"learning_rates": ["0.01"]}, "learning_rates (was [0.005, 0.01], is [0.01])"),
+        ({"seconds": "9"}, "seconds (was None, is 9.0)"),
+        ({"weighting": "paper"}, "weighting (was None, is 'paper')"),
+        ({"facts_per_run": "6"}, "facts_per_run (was 12, is 6)"),
+    ],
+)
+def test_the_folder_of_another_search_is_refused(
+    other: dict, differs: str, call: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    costs = {"training": 0.01, "decoding": 0.0}
+    monkeypatch.setattr(Worker, "seconds_per_fact", lambda self, unit, n: costs)
+    monkeypatch.setattr("semantic_trainer.commands.budget.search", interrupted)
+    assert call("budget", **SMALL) == 130
+    held = (tmp_path / "out" / "search.json").read_bytes()
+    assert call("budget", **SMALL) == 130  # goes on
+    capsys.readouterr()
+    assert call("budget", **{**SMALL, **other}) == 2
+    said = capsys.readouterr().err
+    assert "holds another search: " in said
+    assert differs in said
+    assert "Choose another `output_dir`" in said
+    assert (tmp_path / "out" / "search.json").read_bytes() == held
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("torn", ["{", "[]"])
+def test_a_folder_that_does_not_say_what_was_searched_is_refused(
+    torn: str, call: Callable, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "search.json").write_text(torn)
+    assert call("budget", **SMALL) == 2
+    assert "does not say which search this is. Choose another `output_dir`" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_run_is_refused(call: Callable, tmp_path: Path, capsys) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "semantic_summary.json").write_text("{}")
+    assert call("budget", **SMALL) == 2
+    assert "holds a run (semantic_summary.json). Choose another `output_dir`" in capsys.readouterr().err
 
 
 @pytest.mark.slow
