@@ -10,6 +10,7 @@ from ..study.settings import FIXED
 from ..training.training_args import SemanticTrainingArguments
 from ..tuners.arguments import check_tuning
 from ..tuners.methods import LOW_RANK
+from .defaults import compared
 
 if TYPE_CHECKING:
     from .budget import BudgetArguments
@@ -81,6 +82,7 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
     _check_going_on(args, "budget")
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `budget` computes weights from distances.')
+    _check_weighting(training_args)
     _check_numbers(training_args)
     check_tuning(args)
     for name, instead in SEARCHED.items():
@@ -107,6 +109,16 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
             raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
     _check_effect(training_args, "budget")
     warn_of_idle(training_args, "budget")
+
+
+def _check_weighting(training_args: SemanticTrainingArguments) -> None:
+    """Refuse options that the weighted arm of `budget` does not read, and weights that would all be 1."""
+    training_args = compared(training_args)
+    if training_args.gamma == 0.0 and training_args.weighting != "none":
+        raise ValueError("`gamma` 0 is the plain loss. Leave it out, or give `weighting` none: only plain is trained.")
+    idle = training_args.idle_options()
+    if idle:
+        raise ValueError(f"`{idle[0]}` has no effect on `weighting` {training_args.weighting}. Leave it out.")
 
 
 def _check_effect(training_args: SemanticTrainingArguments, command: str | None = None) -> None:
