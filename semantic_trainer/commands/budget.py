@@ -110,7 +110,7 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     epochs = {shape: _epochs(args, training_args, cost, setting.per_run) for shape, cost in costs.items()}
     grid = candidates(sorted(rates), sizes, ranks, epochs, args.lora_alpha / args.lora_r)
     curve = CURVE if args.method != "adalora" else tuple(factor for factor in CURVE if factor >= 1)  # needs its steps
-    announce(search_runs, len(grid), *search_runs.expected(grid, costs, weighting is not None, curve))
+    announce(search_runs, len(grid), *search_runs.expected(grid, costs, weighting, curve))
     write_search(folder, wanted)
     return search(grid, search_runs.measure, weighting, curve), setting
 

@@ -106,6 +106,14 @@ def candidates(
     ]
 
 
+def reachable(grid: Sequence[Candidate], weighting: str | None, curve: Sequence[float] = CURVE) -> list[Arm]:
+    """Every arm that a search may come to: the grid's, past the ends of its learning rates, and at other budgets."""
+    rates = {c.learning_rate * 2.0**k for c in grid for k in range(-MOST_STEPS, MOST_STEPS + 1)}
+    others = {replace(c, learning_rate=rate, epochs=c.epochs * f) for c in grid for rate in rates for f in {1, *curve}}
+    arms = [c.arm(base) for base in (PLAIN, weighting) if base for c in others]
+    return list({arm.name: arm for arm in arms}.values())
+
+
 def schedule(n: int, runs: int = RUNS) -> list[tuple[int, int]]:
     """`(candidates, runs of each so far)` of every round: a third of them stay for twice the runs.
 

@@ -1,19 +1,22 @@
 """The runs of a budget search: what they cost, timed before it starts, and their results, made where missing."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..facts.messages import counted
 from ..files import write_atomically
 from ..training.teaching import DivergedError
 from .arms import Arm
-from .budget import Candidate, planned_epochs
-from .results import Unit, read_study
+from .budget import CONFIRMING, RUNS, Candidate, planned_epochs, reachable
+from .results import Unit, differences, read_result, read_study
 from .runner import Study, run_study
 from .settings import Setting
 from .worker import Worker, quietly
 
+logger = logging.getLogger(__name__)
 PROBE_FILE = "probe.json"
 PROBED = 20  # facts of a timed run
 Cost = Mapping[str, float]  # seconds a fact and epoch of `training`, and a fact of `decoding`
@@ -50,14 +53,12 @@ class BudgetRuns:
         found = read_study(self.folder, self.setting.name)
         return {arm.name: found[arm.name] for arm in arms}
 
-    def made(self, grid: Sequence[Candidate]) -> int:
-        """How many runs of a grid's batch sizes and ranks are there already."""
-        found = 0
-        for results in read_study(self.folder, self.setting.name).values():
-            config = results[0]["config"]
-            size, rank = config["per_device_train_batch_size"], config["lora_r"]
-            found += len(results) * any(c.batch_size == size and c.rank in (None, rank) for c in grid)
-        return found
+    def made(self, arms: Sequence[Arm]) -> int:
+        """How many runs of these arms are there already, made with this search's options."""
+        held = [arm for arm in arms if (self.folder / self.setting.name / arm.name).is_dir()]
+        units = self.study(held, RUNS + CONFIRMING).units()
+        there = [(unit, path) for unit in units if (path := unit.path(self.folder)).exists()]
+        return sum(not differences(read_result(path)["config"], unit.config) for unit, path in there)
 
     def costs(self, rate: float, shapes: Sequence[Shape], alpha: int) -> dict[Shape, Cost]:
         """What a run costs at each shape, from a short one of each; kept for a later try, which then plans alike.
@@ -69,6 +70,7 @@ class BudgetRuns:
         path, names = self.folder / PROBE_FILE, {self._probe_name(shape): shape for shape in shapes}
         held = _read_costs(path)
         if not set(names) <= set(held):
+            logger.info("Timing %s, to say how long the search will take", counted(len(names) + 1, "short training"))
             worker = Worker(*self.study().options)
             self._cost(worker, rate, shapes[0], alpha)  # warms up
             held |= {name: self._cost(worker, rate, shape, alpha) for name, shape in names.items()}
@@ -95,14 +97,15 @@ class BudgetRuns:
         return ", ".join(map(str, how))
 
     def expected(
-        self, grid: Sequence[Candidate], costs: Mapping[Shape, Cost], weighted: bool, curve: Sequence[float]
+        self, grid: Sequence[Candidate], costs: Mapping[Shape, Cost], weighting: str | None, curve: Sequence[float]
     ) -> tuple[int, int, float]:
         """Runs of a search that stays within its learning rates, those there already, and seconds for the others."""
-        runs, budgets = planned_epochs(len(grid), weighted, curve)
+        runs, budgets = planned_epochs(len(grid), weighting is not None, curve)
         training = sum(costs[c.batch_size, c.rank]["training"] * c.epochs for c in grid)
         decoding = sum(costs[c.batch_size, c.rank]["decoding"] for c in grid)
         seconds = self.setting.per_run * (budgets * training + runs * decoding) / len(grid) / self.workers
-        made = min(self.made(grid), runs)
+        with quietly():
+            made = min(self.made(reachable(grid, weighting, curve)), runs)
         return runs, made, seconds * (1 - made / runs)
 
 

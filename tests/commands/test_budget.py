@@ -41,7 +41,7 @@ def two_rates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
-    call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, wide: None
+    call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, caplog, wide: None
 ) -> None:
     made, run = [], Worker.run
 
@@ -55,10 +55,14 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
         patch.setattr(Worker, "run", interrupted)
         assert call("budget", **SMALL) == 130
     said = capsys.readouterr().err
+    timing = "Timing 2 short trainings, to say how long the search will take"
+    assert timing in caplog.messages
+    caplog.clear()
     assert "2 settings, about" in said
     assert "go on with: semantic-trainer budget" in said
     assert call("budget", **SMALL) == 0
     said, announced = capsys.readouterr()
+    assert timing not in caplog.messages  # what it found is kept
     assert re.search(r"about \d+ runs of 12 facts, of which 3 are there already: about", announced)
     assert "plain training is expected to teach" in said
     out = tmp_path / "out"
@@ -114,6 +118,15 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
         ({"learning_rates": ["0"]}, "`learning_rates` must be numbers above 0"),
         ({"batch_sizes": ["4", "4"]}, "`batch_sizes` has a value twice"),
         ({"method": "houlsby"}, "`ranks` has no effect on houlsby"),
+        ({"weighting": "paper", "pacing_temperature": "3"}, "`pacing_temperature` has no effect on `weighting` paper"),
+        ({"weighting": None, "pacing_annealing": "none"}, "`pacing_annealing` has no effect on `weighting` paper"),
+        ({"gamma": "2"}, "`gamma` has no effect on `weighting` none. Leave it out."),
+        ({"weighting": "self_paced", "gamma": "2"}, "`gamma` has no effect on `weighting` self_paced"),
+        (
+            {"weighting": "self_paced", "gamma": "0"},
+            "`gamma` 0 is the plain loss. Leave it out, or give `weighting` none",
+        ),
+        ({"weighting": None, "gamma": "0"}, "`gamma` 0 is the plain loss"),
         ({"max_steps": "3"}, "`max_steps` is no budget"),
         ({"facts_per_run": "13"}, "`facts_per_run` is 13, but the pool has 12 facts"),
         ({"workers": "0"}, "`workers` must be at least 1"),

@@ -1,6 +1,7 @@
 """The search for a setting, on results whose best one is known."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantic_trainer.facts.sets import FactsArguments
 from semantic_trainer.study.arms import Arm
 from semantic_trainer.study.budget import (
     CONFIRMING,
@@ -18,10 +20,15 @@ from semantic_trainer.study.budget import (
     Candidate,
     candidates,
     planned_epochs,
+    reachable,
     schedule,
     search,
 )
-from semantic_trainer.study.budget_runs import _read_costs
+from semantic_trainer.study.budget_runs import BudgetRuns, _read_costs
+from semantic_trainer.study.results import write_result
+from semantic_trainer.study.settings import Setting
+from semantic_trainer.training.training_args import SemanticTrainingArguments
+from semantic_trainer.tuners.arguments import ModelArguments
 
 
 class Made:
@@ -116,6 +123,29 @@ def test_the_plan_counts_what_the_search_makes(rates: list[float], weighted: boo
     measure = Made(rates[1])  # no end: no further learning rates
     search(grid(*rates), measure, "paper" if weighted else None)
     assert planned_epochs(2 * len(rates), weighted, CURVE) == (len(measure.made), measure.epochs / 4)
+
+
+@given(st.sampled_from([2.5e-4, 2e-3, 0.3]), st.booleans())
+def test_a_search_comes_to_no_other_arm_than_the_reachable_ones(best: float, weighted: bool) -> None:
+    measure, weighting = Made(best), "paper" if weighted else None
+    search(grid(1e-3, 2e-3), measure, weighting)
+    assert {name for name, _ in measure.made} <= {arm.name for arm in reachable(grid(1e-3, 2e-3), weighting)}
+
+
+def test_only_runs_that_the_search_would_use_are_there_already(tmp_path: Path) -> None:
+    facts, model = FactsArguments(["builtin:invented"]), ModelArguments()
+    training = SemanticTrainingArguments("out", use_cpu=True, num_train_epochs=4)
+    setting = Setting("budget", facts, model, training, (), size=10)
+    search_runs, arm = BudgetRuns(setting, tmp_path), grid(1e-3)[0].arm()
+    for unit in search_runs.study([arm], 2).units():
+        parts = {"config": unit.config, "draw": {}, "scores": {}, "environment": {}, "rows": {}}
+        write_result(unit.path(tmp_path), parts)
+    arms = reachable(grid(1e-3), None)
+    assert search_runs.made(arms) == 2
+    assert search_runs.made(reachable(grid(3e-3), None)) == 0
+    for other in (replace(setting, size=20), replace(setting, facts=FactsArguments(["builtin:counterfactual"]))):
+        assert BudgetRuns(other, tmp_path).made(arms) == 0
+    assert BudgetRuns(setting, tmp_path, threads=2).made(arms) == 0
 
 
 def test_one_candidate_is_measured_and_expected() -> None:
