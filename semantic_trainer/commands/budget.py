@@ -77,7 +77,7 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     Args:
         args: facts, model, method, what is tried and on how many facts a run.
         training_args: `num_train_epochs` is the budget where `args.seconds` is `None`; `weighting` (`None` is
-            `paper`) is compared with plain training, each at its own best setting, and `none` leaves that out.
+            `paper`) is compared with plain training, at the best of the last few settings, and `none` leaves it out.
             `output_dir` keeps every run; a search that was interrupted goes on there.
 
     Returns:
@@ -224,24 +224,31 @@ def print_budget(budget: Budget, setting: Setting, folder: str) -> None:
 
 def sentences(budget: Budget, setting: Setting) -> list[str]:
     """What was found, in words."""
-    options = ", ".join(f"{name} {value:g}" for name, value in budget.best.options.items())
     found = budget.expected[PLAIN]
     generality = found["generality"]  # undefined for facts without paraphrases
     in_brackets = "" if generality["value"] is None else f" (generality {in_points(generality)} %)"
     facts = f"{setting.per_run} facts" if setting.per_run > 1 else "one fact"
     out = [
-        f"Best: {options}.",
+        f"Best: {_in_words(budget.best)}.",
         f"Of {facts} like these, plain training is expected to teach "
         f"{in_points(found['knowledge_accuracy'])} %{in_brackets}, from draws that had no part in choosing.",
     ]
     if budget.weighted_best:
-        arm = next(name for name in budget.expected if name != PLAIN)
-        d = budget.difference["knowledge_accuracy"]
-        said = str(d) if d else "not known"
-        out.append(
-            f"{arm} weights, at their own best learning rate of {budget.weighted_best.learning_rate:g}, against that, "
-            f"in points of accuracy: {said}."
-        )
+        out.append(_against(budget))
     if all(row["loss"] is None for row in budget.trials):
         out.append("Every training diverged. Search again with lower `learning_rates`, in another `output_dir`.")
     return out
+
+
+def _against(budget: Budget) -> str:
+    """The weighted arm's sentence: where it was tried, and what it gains."""
+    arm = next(name for name in budget.expected if name != PLAIN)
+    tried, where = sum(row["arm"] == arm for row in budget.trials), "plain's best setting"
+    if tried > 1:
+        where = f"the best of the {tried} settings they were tried at ({_in_words(budget.weighted_best)})"
+    found = budget.difference["knowledge_accuracy"] or "not known"
+    return f"{arm} weights, at {where}, against that, in points of accuracy: {found}."
+
+
+def _in_words(candidate: Candidate) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in candidate.options.items())

@@ -70,7 +70,7 @@ class Budget:
 
     Attributes:
         best: the setting at which plain training makes the most facts stick.
-        weighted_best: the weighted arm's own, of the settings that were left at the end; `None` without that arm.
+        weighted_best: the weighted arm's own, of the settings in the last round that had several; `None` without it.
         trials: one row a setting and arm: `arm`, the candidate's fields, `runs`, `seconds` of training a run, and a
             score a metric (mean over runs with its t interval), the best first; `loss` is training's mean, in nats a
             token.
@@ -128,6 +128,17 @@ def schedule(n: int, runs: int = RUNS) -> list[tuple[int, int]]:
     return rounds
 
 
+def finalists(n: int, runs: int = RUNS) -> tuple[int, int]:
+    """Candidates that the weighted arm is tried at, and runs of each: the last round of `schedule` that has several.
+
+    Example:
+        >>> finalists(8)
+        (3, 2)
+    """
+    rounds = schedule(n, runs)
+    return next((found for found in reversed(rounds) if found[0] > 1), rounds[-1])
+
+
 def planned_epochs(n: int, weighted: bool, curve: Sequence[float] = CURVE, runs: int = RUNS) -> tuple[int, float]:
     """`(runs, budgets spent on them)` of a search over n candidates that does not go past its learning rates' ends.
 
@@ -135,10 +146,10 @@ def planned_epochs(n: int, weighted: bool, curve: Sequence[float] = CURVE, runs:
     """
     rounds = schedule(n, runs)
     halving = sum(k * (made - before) for (k, made), (_, before) in zip(rounds, [(0, 0), *rounds], strict=False))
-    left, made = rounds[-1]
-    others = 2 * left + (runs + CONFIRMING - 2) if weighted else 0
+    tried, shared = finalists(n, runs)
+    others = (tried - 1) * shared + runs + CONFIRMING if weighted else 0
     around = [factor for factor in curve if factor != 1] * (4 if weighted else 2)
-    single = halving + runs + CONFIRMING - made + others
+    single = halving + runs + CONFIRMING - rounds[-1][1] + others
     return single + len(around), single + sum(around)
 
 
@@ -158,7 +169,7 @@ def search(
     Args:
         grid: candidates to begin with.
         measure: `(arms, n)` -> arm's name -> results of its first n runs.
-        weighting: the arm compared with plain, at its own best of the candidates of the last round.
+        weighting: the arm compared with plain, at its own best of the `finalists`.
         curve: by what the epochs of the best are multiplied, to show what another budget would buy.
         runs: of each candidate in the last round.
 
@@ -176,18 +187,19 @@ def search(
         return sorted(among, key=lambda c: order(tried[c.arm(base).name]))
 
     left = list(grid)
-    rounds = schedule(len(left), runs)
-    for k, (number, made) in enumerate(rounds):
+    for k, (number, made) in enumerate(schedule(len(left), runs)):
         left = ranked(left[:number], made)
         if k == 0:
             left = _past_the_ends(left, lambda more: ranked(more, 1), tried)
-    best, last = left[0], left
+        if (number, made) == finalists(len(grid), runs):
+            last = left[:number], made
+    best = left[0]
     total = runs + CONFIRMING
     plain = measure([best.arm()], total)[best.arm().name]
     out = Budget(best)
     out.expected["plain"] = scores(fresh(plain, runs))
     if weighting:
-        own = out.weighted_best = ranked(last, 2, weighting)[0]
+        own = out.weighted_best = ranked(*last, weighting)[0]
         weighted = measure([own.arm(weighting)], total)[own.arm(weighting).name]
         out.expected[weighting] = scores(fresh(weighted, runs))
         both = pair(fresh(plain, runs), fresh(weighted, runs))

@@ -230,6 +230,27 @@ def test_nothing_is_said_of_generality_without_paraphrases() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("tried", "where"),
+    [
+        (1, "paper weights, at plain's best setting, against that"),
+        (3, "paper weights, at the best of the 3 settings they were tried at (learning_rate 0.002, "),
+    ],
+)
+def test_where_the_weights_were_tried_is_said(tried: int, where: str) -> None:
+    best = Candidate(0.002, 10, 4, 8, 16)
+    scores = {name: {"value": 0.5, "ci95": None} for name in ("knowledge_accuracy", "generality")}
+    trials = [{"arm": arm, **vars(best), "runs": 2, "loss": 1.0, **scores} for arm in ("plain", *["paper"] * tried)]
+    found = Budget(best, best, trials, {"plain": scores, "paper": scores}, {"knowledge_accuracy": None})
+    said = sentences(found, invented())
+    assert any(line.startswith(where) and line.endswith("in points of accuracy: not known.") for line in said)
+
+
+def invented() -> Setting:
+    facts, training = FactsArguments(facts=["builtin:invented"]), SemanticTrainingArguments("out", use_cpu=True)
+    return Setting("budget", facts, ModelArguments(), training, ())
+
+
 @pytest.mark.slow
 def test_seconds_buy_epochs(call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     costs = {"training": 0.25 / 12, "decoding": 0.0}

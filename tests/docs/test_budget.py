@@ -9,7 +9,7 @@ from semantic_trainer import SemanticTrainingArguments
 from semantic_trainer.commands.budget import BATCH_SIZES, FIGURE, RANKS, RECOMMENDED, SAMPLE, SUMMARY, BudgetArguments
 from semantic_trainer.commands.defaults import EPOCHS
 from semantic_trainer.commands.output import RUN_COLUMNS
-from semantic_trainer.study.budget import CONFIRMING, schedule
+from semantic_trainer.study.budget import CONFIRMING, LEARNING_RATES, finalists, schedule
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "budget.md").read_text(encoding="utf-8")
@@ -33,6 +33,9 @@ def test_its_words_are_the_searchs() -> None:
     assert [made for _, made in schedule(12)] == [1, 2, 4]  # "one run, ... a second one, ... two more"
     assert CONFIRMING == 3
     assert "comes from three more runs" in PAGE
+    assert finalists(8) == (3, 2)
+    assert len(LEARNING_RATES["lora"]) * len(BATCH_SIZES) * len(RANKS) == 8
+    assert "of the usual eight: three, with two runs each" in PAGE
 
 
 def test_its_columns_are_those_of_a_run() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from semantic_trainer.study.budget import (
     Budget,
     Candidate,
     candidates,
+    finalists,
     planned_epochs,
     reachable,
     schedule,
@@ -38,10 +40,13 @@ class Made:
         best: the best learning rate.
         diverges: learning rates from which on training diverges.
         gain: what weights add to accuracy.
+        weighted: the weighted arm's best learning rate, where it is another.
     """
 
-    def __init__(self, best: float, diverges: float = np.inf, gain: float = 0.0, noise: float = 0.0) -> None:
-        self.best, self.diverges, self.gain, self.noise = best, diverges, gain, noise
+    def __init__(
+        self, best: float, diverges: float = np.inf, gain: float = 0.0, noise: float = 0.0, weighted: float = 0.0
+    ) -> None:
+        self.best, self.diverges, self.gain, self.noise, self.weighted = best, diverges, gain, noise, weighted or best
         self.made: set[tuple[str, int]] = set()
         self.epochs = 0.0
 
@@ -58,7 +63,8 @@ class Made:
         result["training"] = {"loss": abs(np.log2(rate / self.best))}
         if rate >= self.diverges:
             return result | {"diverged": "not finite", "scores": {}}
-        off = abs(np.log2(rate / self.best)) + (0.2 if arm.training["per_device_train_batch_size"] == 5 else 0)
+        best = self.best if arm.base == "plain" else self.weighted
+        off = abs(np.log2(rate / best)) + (0.2 if arm.training["per_device_train_batch_size"] == 5 else 0)
         value = 0.9 - 0.2 * off + (self.gain if arm.base != "plain" else 0.0)
         value += self.noise * np.random.default_rng([run, int(1e6 * rate)]).normal()
         value = float(np.clip(value, 0, 1))
@@ -109,12 +115,37 @@ def test_weights_are_compared_at_their_own_best_on_the_same_draws() -> None:
     assert {row["arm"] for row in found.curve} == {"plain", "paper"}
 
 
+def test_the_weighted_arm_has_settings_to_choose_from() -> None:
+    measure = Made(2e-3, weighted=1e-3)
+    found = search(grid(1e-3, 2e-3, 4e-3, 8e-3), measure, "paper")  # eight settings: three, then one
+    assert (found.best.learning_rate, found.weighted_best.learning_rate) == (2e-3, 1e-3)
+    assert sum(row["arm"] == "paper" for row in found.trials) == 3
+    assert {row["runs"] for row in found.trials if row["arm"] == "paper"} == {2}
+    runs = [run for name, run in measure.made if name == found.weighted_best.arm("paper").name]
+    assert len(runs) == RUNS + CONFIRMING
+
+
+@pytest.mark.parametrize(("n", "found"), [(1, (1, 1)), (3, (3, 1)), (4, (2, 2)), (8, (3, 2)), (12, (2, 4))])
+def test_the_weighted_arm_is_tried_at_the_last_round_that_had_several(n: int, found: tuple[int, int]) -> None:
+    assert finalists(n) == found
+
+
 @given(st.integers(1, 60), st.integers(1, 9))
 def test_a_third_stays_and_the_last_round_has_all_runs(n: int, runs: int) -> None:
     rounds = schedule(n, runs)
     assert rounds[0] == (n, 1)
     assert all(after == -(-before // 3) for (before, _), (after, _) in zip(rounds, rounds[1:], strict=False))
     assert rounds[-1][0] == 1 or rounds[-1][1] == runs
+
+
+@pytest.mark.parametrize(("n", "weighted"), product((1, 2, 3), (False, True)))
+def test_the_plan_of_a_small_grid_counts_what_the_search_makes(
+    n: int, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semantic_trainer.study.budget.MOST_STEPS", 0)
+    measure = Made(2e-3)
+    search([Candidate(rate, 10, 4, 8, 16) for rate in (1e-3, 2e-3, 4e-3)[:n]], measure, "paper" if weighted else None)
+    assert planned_epochs(n, weighted, CURVE) == (len(measure.made), measure.epochs / 4)
 
 
 @given(st.lists(st.sampled_from([1e-3, 2e-3, 4e-3, 8e-3]), min_size=3, max_size=4, unique=True), st.booleans())
