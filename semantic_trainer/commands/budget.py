@@ -19,6 +19,7 @@ from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, ca
 from ..study.budget_runs import BudgetRuns
 from ..study.executors import EXECUTORS, check_executor
 from ..study.settings import Setting, locate
+from ..study.worker import quietly
 from ..training.training_args import SemanticTrainingArguments, decisive_options
 from ..tuners.arguments import ModelArguments
 from ..tuners.methods import LOW_RANK
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
     check_budget(args, training_args)
     budget, setting = find_budget(args, training_args)
     write_budget(Path(training_args.output_dir), budget, setting, args.data_dir)
-    print_budget(budget, setting, training_args.output_dir)
+    print_budget(budget, setting, training_args.output_dir, teaches_all(setting, args.data_dir))
     return 0
 
 
@@ -202,8 +203,14 @@ def recommended(setting: Setting, best: Candidate, data_dir: str | None = None) 
     return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
 
 
-def print_budget(budget: Budget, setting: Setting, folder: str) -> None:
-    """The best settings, and what the best is expected to buy."""
+def teaches_all(setting: Setting, data_dir: str | None = None) -> bool:
+    """Whether a run is taught every fact there is: draws then differ in nothing but their seeds."""
+    with quietly():
+        return len(setting.read_pool(data_dir)) <= setting.per_run
+
+
+def print_budget(budget: Budget, setting: Setting, folder: str, same_facts: bool = False) -> None:
+    """The best settings, and what the best is expected to buy; `same_facts` as of `sentences`."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -217,21 +224,26 @@ def print_budget(budget: Budget, setting: Setting, folder: str) -> None:
             numbers = f"{row['learning_rate']:g}", str(row["batch_size"]), rank, f"{row['epochs']:g}", str(row["runs"])
             table.add_row(row["arm"], *numbers, f"{row['seconds']:.0f}", *(in_points(row[m]) for m in METRICS))
         console.print(table)
-    for line in sentences(budget, setting):
+    for line in sentences(budget, setting, same_facts):
         console.print(line, highlight=False, markup=False)
     console.print(f"Written to {folder}: {SUMMARY}, {FIGURE}, {RECOMMENDED}.", highlight=False, markup=False)
 
 
-def sentences(budget: Budget, setting: Setting) -> list[str]:
-    """What was found, in words."""
+def sentences(budget: Budget, setting: Setting, same_facts: bool = False) -> list[str]:
+    """What was found, in words.
+
+    Args:
+        same_facts: whether all runs were taught the same facts: see `teaches_all`.
+    """
     found = budget.expected[PLAIN]
     generality = found["generality"]  # undefined for facts without paraphrases
     in_brackets = "" if generality["value"] is None else f" (generality {in_points(generality)} %)"
+    fresh = "new seeds on the same facts" if same_facts else "draws that had no part in choosing"
     facts = f"{setting.per_run} facts" if setting.per_run > 1 else "one fact"
     out = [
         f"Best: {_in_words(budget.best)}.",
         f"Of {facts} like these, plain training is expected to teach "
-        f"{in_points(found['knowledge_accuracy'])} %{in_brackets}, from draws that had no part in choosing.",
+        f"{in_points(found['knowledge_accuracy'])} %{in_brackets}, from {fresh}.",
     ]
     if budget.weighted_best:
         out.append(_against(budget))

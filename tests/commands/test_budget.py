@@ -4,13 +4,14 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from semantic_trainer.cli import main
-from semantic_trainer.commands.budget import recommended, sentences
+from semantic_trainer.commands.budget import recommended, sentences, teaches_all
 from semantic_trainer.facts.sets import FactsArguments
 from semantic_trainer.study.budget import Budget, Candidate
 from semantic_trainer.study.settings import Setting
@@ -64,7 +65,7 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     said, announced = capsys.readouterr()
     assert timing not in caplog.messages  # what it found is kept
     assert re.search(r"about \d+ runs of 12 facts, of which 3 are there already: about", announced)
-    assert "plain training is expected to teach" in said
+    assert re.search(r"plain training is expected to teach .* %.*, from new seeds on the same facts\.", said)
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
         *("budget", "budget.json", "budget.png", "budget.svg", "budget-dark.png", "probe.json", "recommended.yaml"),
@@ -228,6 +229,13 @@ def test_nothing_is_said_of_generality_without_paraphrases() -> None:
     assert sentences(found, setting)[1] == (
         "Of 100 facts like these, plain training is expected to teach 50.0 %, from draws that had no part in choosing."
     )
+
+
+@pytest.mark.parametrize(("size", "all_of_them"), [(99, False), (100, True), (101, True)])
+def test_a_run_that_is_taught_all_facts_is_told_apart(size: int, all_of_them: bool) -> None:
+    setting = invented()
+    there = len(setting.read_pool(None))
+    assert teaches_all(replace(setting, size=there + size - 100)) == all_of_them
 
 
 @pytest.mark.parametrize(
