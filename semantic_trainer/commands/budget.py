@@ -15,7 +15,7 @@ from ..facts.sets import FactsArguments
 from ..files import check_writable, write_atomically
 from ..study.arms import PLAIN
 from ..study.averages import in_points
-from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, search
+from ..study.budget import CURVE, LEARNING_RATES, METRICS, Budget, Candidate, candidates, order, search
 from ..study.budget_runs import BudgetRuns
 from ..study.executors import EXECUTORS, check_executor
 from ..study.settings import Setting, locate
@@ -247,8 +247,26 @@ def sentences(budget: Budget, setting: Setting, same_facts: bool = False) -> lis
     ]
     if budget.weighted_best:
         out.append(_against(budget))
+    return out + caveats(budget)
+
+
+def caveats(budget: Budget) -> list[str]:
+    """What speaks against taking the best for it: nothing was learnt, all taught the same, or a single run decided."""
     if all(row["loss"] is None for row in budget.trials):
-        out.append("Every training diverged. Search again with lower `learning_rates`, in another `output_dir`.")
+        return ["Every training diverged. Search again with lower `learning_rates`, in another `output_dir`."]
+    plain, best = [row for row in budget.trials if row["arm"] == PLAIN], vars(budget.best)
+    others = [row for row in plain if any(row[name] != value for name, value in best.items())]
+    out = []
+    if others and len({order(row)[0] for row in plain}) == 1:
+        out.append(
+            f"All {len(plain)} settings taught {-order(plain[0])[0]} %, in whole per cent: the best was chosen by "
+            "generality, then by the loss in training."
+        )
+    if others and max(row["runs"] for row in others) == 1:
+        out.append(
+            "One run of each setting decided, so that another may be as good. Four settings or more to begin with "
+            "(`learning_rates`, `batch_sizes`, `ranks`) give the better ones further runs."
+        )
     return out
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from semantic_trainer.cli import main
-from semantic_trainer.commands.budget import recommended, sentences, teaches_all
+from semantic_trainer.commands.budget import caveats, recommended, sentences, teaches_all
 from semantic_trainer.facts.sets import FactsArguments
-from semantic_trainer.study.budget import Budget, Candidate
+from semantic_trainer.study.budget import Budget, Candidate, schedule
 from semantic_trainer.study.settings import Setting
 from semantic_trainer.study.worker import Worker
 from semantic_trainer.training.training_args import SemanticTrainingArguments
@@ -225,7 +225,8 @@ def test_nothing_is_said_of_generality_without_paraphrases() -> None:
         "budget", FactsArguments(facts=["mine.jsonl"]), ModelArguments(), SemanticTrainingArguments("out"), ()
     )
     scores = {"knowledge_accuracy": {"value": 0.5, "ci95": None}, "generality": {"value": None, "ci95": None}}
-    found = Budget(Candidate(0.004, 10, 4, 8, 16), trials=[{"loss": 1.0}], expected={"plain": scores})
+    best = Candidate(0.004, 10, 4, 8, 16)
+    found = Budget(best, trials=[{"arm": "plain", "loss": 1.0, "runs": 4, **vars(best)}], expected={"plain": scores})
     assert sentences(found, setting)[1] == (
         "Of 100 facts like these, plain training is expected to teach 50.0 %, from draws that had no part in choosing."
     )
@@ -252,6 +253,32 @@ def test_where_the_weights_were_tried_is_said(tried: int, where: str) -> None:
     found = Budget(best, best, trials, {"plain": scores, "paper": scores}, {"knowledge_accuracy": None})
     said = sentences(found, invented())
     assert any(line.startswith(where) and line.endswith("in points of accuracy: not known.") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("runs", "accuracies", "said"),
+    [
+        ((4, 2, 1), (0.9, 0.5, 0.2), []),
+        ((2, 1, 1), (0.9, 0.5, 0.2), ["One run of each setting decided"]),
+        ((4, 2, 1), (0.0, 0.0, 0.0), ["All 3 settings taught 0 %, in whole per cent: the best was chosen by"]),
+        ((1, 1, 1), (0.5, 0.5, 0.5), ["All 3 settings taught 50 %", "One run of each"]),
+        ((1,), (0.5,), []),  # nothing was chosen
+    ],
+)
+def test_what_was_chosen_by_little_is_said(runs: tuple, accuracies: tuple, said: list[str]) -> None:
+    tried = [Candidate(0.001 * 2**k, 10, 4, 8, 16) for k in range(len(runs))]
+    rows = []
+    for candidate, n, value in zip(tried, runs, accuracies, strict=True):
+        scores = {name: {"value": value, "ci95": None} for name in ("knowledge_accuracy", "generality")}
+        rows.append({"arm": "plain", **vars(candidate), "runs": n, "loss": 1.0, **scores})
+    found = caveats(Budget(tried[0], trials=rows))
+    assert len(found) == len(said)
+    assert all(line.startswith(start) for line, start in zip(found, said, strict=True))
+
+
+@pytest.mark.parametrize(("n", "warned"), [(3, True), (4, False)])
+def test_four_settings_are_enough_for_a_second_run(n: int, warned: bool) -> None:
+    assert (schedule(n)[1][0] == 1) == warned
 
 
 def invented() -> Setting:
