@@ -103,7 +103,7 @@ def find_budget(args: BudgetArguments, training_args: SemanticTrainingArguments)
     sizes = args.batch_sizes or BATCH_SIZES
     check_steps(training_args, setting.per_run, "batch_sizes", max(sizes))
     ranks = (args.ranks or RANKS) if args.method in LOW_RANK else (None,)
-    tried = {"weighting": weighting, "learning_rates": rates, "batch_sizes": sizes, "ranks": ranks}
+    tried = {"weighting": weighting, "learning_rates": sorted(rates), "batch_sizes": sizes, "ranks": ranks}
     wanted = describe_search(setting, args.data_dir, args.threads or 1, tried | {"seconds": args.seconds})
     check_search(folder, wanted)
     search_runs = BudgetRuns(setting, folder, args.data_dir, args.threads or 1, args.workers, args.executor)
