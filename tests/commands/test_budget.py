@@ -123,11 +123,8 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
         ({"weighting": None, "pacing_annealing": "none"}, "`pacing_annealing` has no effect on `weighting` paper"),
         ({"gamma": "2"}, "`gamma` has no effect on `weighting` none. Leave it out."),
         ({"weighting": "self_paced", "gamma": "2"}, "`gamma` has no effect on `weighting` self_paced"),
-        (
-            {"weighting": "self_paced", "gamma": "0"},
-            "`gamma` 0 is the plain loss. Leave it out, or give `weighting` none",
-        ),
-        ({"weighting": None, "gamma": "0"}, "`gamma` 0 is the plain loss"),
+        ({"weighting": "self_paced", "gamma": "0"}, "`gamma=0` is transformers.Trainer exactly, which paces nothing"),
+        ({"weighting": None, "gamma": "0"}, "`gamma` 0 is the plain loss. Leave it out, or give `weighting` none"),
         ({"max_steps": "3"}, "`max_steps` is no budget"),
         ({"facts_per_run": "13"}, "`facts_per_run` is 13, but the pool has 12 facts"),
         ({"workers": "0"}, "`workers` must be at least 1"),
