@@ -29,6 +29,7 @@ ONCE = (
     "tables",
     "figures",
     "only_tables",
+    "script",
     "output_dir",
 )  # the same in all settings
 
@@ -67,6 +68,9 @@ class StudyArguments(RunArguments):
     )
     only_tables: bool = field(
         default=False, metadata={"help": "Write tables and figures of the results that there are."}
+    )
+    script: str | None = field(
+        default=None, metadata={"help": "Who makes the runs of this recipe, where it is not `study` itself."}
     )
     threads: int | None = field(
         default=1, metadata={"help": "CPU threads a worker; the last bits of a training depend on them."}

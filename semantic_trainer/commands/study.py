@@ -20,6 +20,11 @@ def main(argv: Sequence[str]) -> int:
     tables, figures = options.tables or [], options.figures or []
     check_tables(tables, settings)
     check_figures(figures, settings)
+    if options.script and not options.only_tables:
+        raise ValueError(
+            f"`script`: the runs of this recipe are made by another command, python {options.script} with the same "
+            "options. Here their tables are written: add --only_tables true."
+        )
     if not options.only_tables:
         study = Study(settings, folder, options.data_dir, options.threads or 1)
         spent = run_study(study, options.workers, parse_shard(options.shard), options.executor)
@@ -28,15 +33,19 @@ def main(argv: Sequence[str]) -> int:
     if options.shard and not any(any((folder / name / first).glob("*.json")) for name, (first, *_) in arms.items()):
         print("nothing to show yet: this shard has no runs, or others' come first")
         return 0
-    for path in write_tables(folder, arms, tables, recipe_command(argv)):
+    command = recipe_command(argv, options.script)
+    for path in write_tables(folder, arms, tables, command):
         print(path)
-    for path in write_figures(folder, arms, figures, recipe_command(argv)):
+    for path in write_figures(folder, arms, figures, command):
         print(path)
     return 0
 
 
-def recipe_command(argv: Sequence[str]) -> str:
+def recipe_command(argv: Sequence[str], script: str | None = None) -> str:
     """The command without what makes no difference to its results, and folders by their names alone.
+
+    Args:
+        script: who makes the runs, where it is not `study`.
 
     Example:
         >>> recipe_command(["--workers", "2", "--config", "/home/me/table3.yaml", "--arms", "plain", "paper gamma=2"])
@@ -48,7 +57,8 @@ def recipe_command(argv: Sequence[str]) -> str:
             groups.append([])
         groups[-1].append(Path(word).name if Path(word).is_absolute() else word)
     kept = [words for words in groups if words[0].lstrip("-") not in WITHOUT_EFFECT]
-    return shlex.join(["semantic-trainer", "study", *(word for words in kept for word in words)])
+    who = ["python", script] if script else ["semantic-trainer", "study"]
+    return shlex.join([*who, *(word for words in kept for word in words)])
 
 
 def describe_time(spent: Mapping[str, float]) -> str:

@@ -115,14 +115,19 @@ class SemanticWeightedTrainer(WeightedRows, RowRecords, TunedWeights, PublishedS
 
     def _inner_training_loop(self, *args: object, **kwargs: object) -> object:
         """As the parent; where rows share a prefix, with kernels of this project's own that compute the same."""
-        own = self._preparation.shares_prefixes and not self.args.torch_compile
+        own = self._shares_prefixes and not self.args.torch_compile
         blocks = own and self.args.block_attention and exact_in_blocks(self.model)
         with fused_lora(self.model, own and self.args.fused_lora), blockwise(self.model, blocks):
             return super()._inner_training_loop(*args, **kwargs)
 
+    @property
+    def _shares_prefixes(self) -> bool:
+        """Whether facts may be laid out so, and no collator of the user's own was put in place since."""
+        return self._preparation.shares_prefixes and isinstance(self.data_collator, FactCollator)
+
     def training_collator(self) -> Callable[[list[dict]], dict]:
         """What training batches are made with: shared-prefix rows where facts may be laid out so."""
-        if self._preparation.shares_prefixes:
+        if self._shares_prefixes:
             return SharedPrefixCollator(self.data_collator.pad_token_id)
         return super().training_collator()
 

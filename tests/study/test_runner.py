@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from semantic_trainer.cli import main
+from semantic_trainer.commands.study import main as make_study
 from semantic_trainer.commands.study import recipe_command
 from semantic_trainer.study import pool
 from semantic_trainer.study.runner import parse_shard
@@ -248,3 +249,11 @@ def test_the_command_line_wins_over_scale_setting_and_recipe(recipe: Callable, s
         "slow/plain/0000.json": (1, 0.03),
         "fast/plain/0000.json": (2, 0.03),
     }
+
+
+def test_runs_that_a_script_makes_are_not_made_here_and_its_command_is_named(
+    recipe: Callable, study: Callable
+) -> None:
+    with pytest.raises(ValueError, match="made by another command, python examples/own.py with the same options"):
+        make_study(["--config", str(recipe(runs=1, arms=["plain"], script="examples/own.py"))])
+    assert recipe_command(["--config", "x.yaml"], "examples/own.py") == "python examples/own.py --config x.yaml"

@@ -248,6 +248,18 @@ def test_the_log_line_names_the_weights(
     assert "weight/mean" in caplog.text
 
 
+def test_a_collator_that_is_put_in_place_later_makes_the_batches(
+    model: torch.nn.Module, facts: Dataset, tokenizer: object, arguments: Callable
+) -> None:
+    trainer = Weighted(model, arguments(weighting="none"), train_dataset=facts, processing_class=tokenizer)
+    assert "segment_ids" in next(iter(trainer.get_train_dataloader()))
+    trainer.data_collator = DataCollatorForSeq2Seq(tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert "segment_ids" not in batch
+    assert batch["weight"].tolist() == [1.0, 1.0]
+    trainer.train()
+
+
 def test_a_collator_that_merges_rows_is_refused(model: torch.nn.Module, tokens: Dataset, arguments: Callable) -> None:
     trainer = Weighted(
         model, arguments(), train_dataset=tokens, data_collator=DataCollatorWithFlattening(return_tensors="pt")
