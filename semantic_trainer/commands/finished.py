@@ -225,7 +225,8 @@ def add_adapters(model: object, folder: Path, arms: tuple[str, ...], use_cpu: bo
 
 def run_format(config: Mapping[str, object], tokenizer: object) -> "PromptFormat":
     """The run's prompt format. Its text is the one written down: a chat template may have changed, or hold a date."""
-    from ..facts.prompts import PromptFormat, parse_shots
+    from ..facts.prompts import PromptFormat
+    from ..facts.shots import parse_shots
 
     shots = parse_shots(config["shots"])
     form = PromptFormat.resolve(config["prompt_format"], (), tokenizer, config["system_prompt"], shots)

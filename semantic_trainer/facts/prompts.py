@@ -1,7 +1,6 @@
 """How a fact becomes tokens: one prompt format shared by old answers, training and every metric."""
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -10,36 +9,14 @@ from datasets import Dataset
 from .cutting import cut
 from .messages import show_rows, suggest
 from .schema import replace_columns, require_columns, require_dataset, require_strings
+from .shots import Shots, parse_shots
 
 logger = logging.getLogger(__name__)
 PROBE = "It is"  # a prompt for the formats whose empty one is nothing
 KINDS = ("auto", "chat", "question_answer", "cloze")
 RENDERED = "rendered"  # the kind of prompts that are whole texts already, a chat template's words among them
-ARROW = "=>"
-# Question/answer pairs, {question, answer} mappings, or "Question? => Answer" texts.
-Shots = Sequence[object]
 # Two unlike texts: what a chat template writes around both is what it writes around any prompt.
 _PROBES = ("Probe question one?", "and another, longer probe text")
-
-
-def parse_shots(shots: Sequence[object] | str | None) -> tuple[tuple[str, str], ...]:
-    """`"Question? => Answer"` texts, `{question, answer}` mappings or pairs -> question/answer pairs.
-
-    Raises:
-        ValueError: an entry has no question or no answer.
-    """
-    pairs = []
-    for shot in [shots] if isinstance(shots, str) else shots or ():
-        if isinstance(shot, str):
-            question, _, answer = shot.rpartition(ARROW)
-        elif isinstance(shot, dict):
-            question, answer = shot.get("question") or "", shot.get("answer") or ""
-        else:
-            question, answer = shot if len(shot) == 2 else ("", "")
-        if not (str(question).strip() and str(answer).strip()):
-            raise ValueError(f'`shots` entry {shot!r} is not of the form "Question? {ARROW} Answer"')
-        pairs.append((str(question).strip(), str(answer).strip()))
-    return tuple(pairs)
 
 
 @dataclass(frozen=True)
@@ -242,23 +219,6 @@ def check_tokenizer(processing_class: object) -> None:
         )
     if getattr(processing_class, "pad_token_id", None) is None:
         raise ValueError("`processing_class` has no pad token. Set one: tokenizer.pad_token = tokenizer.eos_token.")
-
-
-def check_shots(prompt_format: PromptFormat, facts: Dataset) -> None:
-    """Raise a `ValueError` where a shot gives a fact away: it asks one of its questions or names its subject."""
-    columns = ("prompt", "paraphrases", "locality_prompts", "subject")
-    rows = facts.select_columns([c for c in columns if c in facts.column_names])
-    for question, answer in prompt_format.shots:
-        for i, row in enumerate(rows):
-            others = [*(row.get("paraphrases") or ()), *(row.get("locality_prompts") or ())]
-            asked = {row["prompt"].strip(), *(other.strip() for other in others)}
-            subject = (row.get("subject") or "").strip()
-            named = bool(subject) and re.search(rf"(?<!\w){re.escape(subject)}(?!\w)", question, re.IGNORECASE)
-            if question.strip() in asked or named:
-                raise ValueError(
-                    f"`shots` must be disjoint from all facts, but {question!r} -> {answer!r} is about row {i} "
-                    f"({row['prompt']!r}). Choose another example."
-                )
 
 
 def tokenize_facts(

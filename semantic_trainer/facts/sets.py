@@ -9,8 +9,9 @@ from datasets import Dataset
 from .checks import FactCheck, check_facts
 from .collecting import FactRows, join_tables, to_dataset
 from .formats import FORMATS
-from .prompts import PromptFormat, check_shots, parse_shots, tokenize_facts
+from .prompts import PromptFormat, tokenize_facts
 from .readers import read_source
+from .shots import check_shots, parse_shots
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,6 @@ def resolve_format(facts: Dataset, tokenizer: object, training_args: object, max
         training_args.system_prompt,
         parse_shots(training_args.shots),
     )
-    check_shots(form, facts)
+    check_shots(form.shots, facts)
     tokenize_facts(facts, tokenizer, form, max_length)
     return form

@@ -23,8 +23,9 @@ from ..distribution import on_first
 from ..facts.answered import ANSWERED_BY, differing_parts, require_own_answers, without_answers
 from ..facts.checks import check_facts
 from ..facts.messages import meant
-from ..facts.prompts import PromptFormat, as_prompt_format, check_shots, check_tokenizer, parse_shots, tokenize_facts
+from ..facts.prompts import PromptFormat, as_prompt_format, check_tokenizer, tokenize_facts
 from ..facts.schema import formatted_as, replace_columns, require_dataset, require_strings
+from ..facts.shots import check_shots, parse_shots
 from .model_traits import check_reads_facts, takes
 from .prepared import read_prepared, write_prepared
 from .training_args import WeightingArguments
@@ -160,7 +161,7 @@ class Preparation:
         for fault in check_facts(facts.select_columns(["prompt", "target"])).describe():
             logger.warning("%s: %s", argument, fault)
         self._resolve(facts)
-        check_shots(self.prompt_format, facts)
+        check_shots(self.prompt_format.shots, facts)
         return tokenize_facts(facts, self.processing_class, self.prompt_format, context_length(self.model))
 
     def weigh(self, dataset: Dataset, facts: bool) -> Dataset:

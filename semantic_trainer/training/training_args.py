@@ -10,7 +10,8 @@ from transformers import TrainingArguments
 from ..distance.weighting import WEIGHTINGS, check_gamma
 from ..distribution import without_accelerator, world_size
 from ..facts.messages import suggest
-from ..facts.prompts import KINDS, parse_shots
+from ..facts.prompts import KINDS
+from ..facts.shots import parse_shots
 
 ANNEALINGS = ("linear", "none")  # of self-paced weights
 BATCHINGS = ("shared_prefix", "padded")

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from semantic_trainer import PromptFormat, tokenize_facts
-from semantic_trainer.facts.prompts import check_shots, cut
+from semantic_trainer.facts.prompts import cut
 
 SHOTS = [("How many legs has a spider?", "Eight"), ("Who wrote Faust? ", " Goethe")]
 PROMPTS = ["What is the capital of France?", " Who wrote Emma? ", "Çeşme — où?", "", "Two\nlines?"]
@@ -222,23 +222,3 @@ def test_a_tokenizer_needs_eos_and_pad(
         tokenize_facts(facts, bare, PromptFormat.question_answer())
     with pytest.raises(ValueError, match="`processing_class` is needed"):
         tokenize_facts(facts, None, PromptFormat.question_answer())
-
-
-@pytest.mark.parametrize(
-    "shot",
-    ["What is the capital of France? ", "Which city is the seat of Italy?", "Is spain large?"],
-)
-def test_shots_that_give_a_fact_away_are_refused(shot: str, facts: Dataset) -> None:
-    with pytest.raises(ValueError, match=r"`shots` must be disjoint.*'Oslo' is about row \d.*Choose another"):
-        check_shots(PromptFormat.question_answer([SHOTS[0], (shot, "Oslo")]), facts)
-
-
-def test_other_shots_pass(facts: Dataset) -> None:
-    check_shots(PromptFormat.question_answer(SHOTS), facts)
-    check_shots(PromptFormat.cloze(), facts)
-    check_shots(PromptFormat.cloze(SHOTS), facts.select_columns(["prompt", "target"]))
-
-
-def test_a_subject_inside_another_word_gives_nothing_away(facts: Dataset) -> None:
-    iran = facts.map(lambda row: {"subject": "Iran"})
-    check_shots(PromptFormat.question_answer([("Which country is Tirana in?", "Albania")]), iran)

@@ -24,8 +24,9 @@ from semantic_trainer import (
 )
 from semantic_trainer.commands.options import parse
 from semantic_trainer.commands.run import RunArguments, run
+from semantic_trainer.facts.shots import parse_shots
 from semantic_trainer.models import DEFAULT_MODEL, load_model, resolve_model
-from semantic_trainer.training.training_args import SemanticTrainingArguments, parse_shots
+from semantic_trainer.training.training_args import SemanticTrainingArguments
 from semantic_trainer.tuners.methods import method_config
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from transformers import TrainingArguments
 
 from semantic_trainer.training.sft_config import SemanticSFTConfig
-from semantic_trainer.training.training_args import SemanticTrainingArguments, parse_shots
+from semantic_trainer.training.training_args import SemanticTrainingArguments
 
 
 @pytest.mark.parametrize(
@@ -98,41 +98,6 @@ def test_plain_label_smoothing_is_refused_too(tmp_path: Path) -> None:
     plain = TrainingArguments(output_dir=str(tmp_path), label_smoothing_factor=0.1, use_cpu=True)
     with pytest.raises(ValueError, match="label_smoothing_factor"):
         SemanticTrainingArguments.from_training_arguments(plain)
-
-
-@pytest.mark.parametrize(
-    "shot",
-    [
-        " How many legs? =>  Eight ",
-        {"question": "How many legs?", "answer": "Eight"},
-        ("How many legs?", "Eight"),
-        ["How many legs?", "Eight"],
-    ],
-    ids=["text", "mapping", "tuple", "list"],
-)
-def test_shots_are_read(shot: object) -> None:
-    assert parse_shots([shot]) == (("How many legs?", "Eight"),)
-
-
-def test_the_last_arrow_of_a_shot_divides_it() -> None:
-    assert parse_shots(["What is a => b? => An arrow"]) == (("What is a => b?", "An arrow"),)
-
-
-def test_no_shots() -> None:
-    assert parse_shots(None) == parse_shots([]) == ()
-
-
-@pytest.mark.parametrize("shot", ["Q?", "=> A", "Q? =>", "", {"question": "Q?"}, {"answer": "A"}, ("", "A")])
-def test_incomplete_shots_are_refused(shot: object) -> None:
-    with pytest.raises(ValueError, match="shots") as error:
-        parse_shots([shot])
-    assert "Question? => Answer" in str(error.value)
-    assert repr(shot) in str(error.value)
-
-
-def test_a_shot_of_three_parts_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="shots"):
-        parse_shots([("Q?", "A", "B")])
 
 
 @dataclasses.dataclass
