@@ -85,6 +85,10 @@ class RefreshedDistances(TrainerCallback):
     def observe(self, *seen: object) -> None:
         pass
 
+    def to_log(self) -> dict[str, float]:
+        """The weights' extremes, as self-paced weights log theirs."""
+        return {f"weight/{name}": float(getattr(self.weights, name)()) for name in ("min", "max")}
+
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object
     ) -> None:
