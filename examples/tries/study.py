@@ -24,7 +24,8 @@ from semantic_trainer.study.worker import Worker
 from semantic_trainer.training.teaching import Taught
 from semantic_trainer.training.training_args import SemanticTrainingArguments
 
-BASES = {"soft": "none", "refreshed": "paper", "rehearsal": "none", "filtered": "self_paced"}  # kind -> its weighting
+# kind -> its weighting
+BASES = {"soft": "none", "refreshed": "paper", "rehearsal": "none", "mixed": "none", "filtered": "self_paced"}
 
 
 def kind_of(arm: Arm) -> tuple[str, float]:
@@ -70,8 +71,8 @@ class TryWorker(Worker):
             more["trainer"] = partial(SoftDistanceTrainer, strength=strength, table=table)
         elif kind == "refreshed":
             more["trainer"] = partial(refreshed, pool, facts, strength)
-        elif kind == "rehearsal":
-            facts, args = with_rehearsal(pool, facts, strength, args)
+        elif kind in ("rehearsal", "mixed"):
+            facts, args = with_rehearsal(pool, facts, strength, args, grow=kind == "rehearsal")
         taught = super()._train(unit, pool, facts, args, **more)
         taught.history.worst = taught.history.worst[:, : unit.setting.per_run]  # rehearsed rows are not asked
         return taught

@@ -126,12 +126,16 @@ def own_attention(model: torch.nn.Module) -> Iterator[None]:
 
 
 def with_rehearsal(
-    pool: Pool, facts: Dataset, share: float, args: SemanticTrainingArguments
+    pool: Pool, facts: Dataset, share: float, args: SemanticTrainingArguments, grow: bool
 ) -> tuple[Dataset, SemanticTrainingArguments]:
     """So many more rows in a hundred facts: unrelated prompts of other facts, with what the base says.
 
-    Batches grow with them, so that there are as many steps, and each fact is seen as often; tokens are as many more.
-    None of the prompts is asked of these facts in the evaluation, or names one of their subjects.
+    There are as many steps as without them. None of the prompts is asked of these facts in the evaluation, or names
+    one of their subjects.
+
+    Args:
+        grow: batches grow with them, so that each fact is seen as often, and rows are as many more; else batches and
+            rows are as many as without them, and each fact is seen less often.
 
     Raises:
         ValueError: the pool has too few other prompts.
@@ -151,6 +155,6 @@ def with_rehearsal(
     rows = facts.select(np.arange(wanted) % len(facts))
     answers = [pool.answers[prompt].text for prompt in prompts]
     rows = replace_columns(rows, {"prompt": prompts, "target": answers, "old_answer": answers}).cast(facts.features)
-    size = round(args.per_device_train_batch_size * (1 + share))
+    size = round(args.per_device_train_batch_size * (1 + share * grow))
     more = replace(args, max_steps=optimizer_steps(args, facts), per_device_train_batch_size=size)
     return concatenate_datasets([facts, rows]), more

@@ -88,7 +88,7 @@ def test_every_try_trains(tmp_path: Path) -> None:
     found = run_tries("--scale", "smoke", "--output_dir", str(tmp_path))
     assert found.returncode == 0, found.stderr
     arms = {path.parent.name for path in tmp_path.rglob("[0-9]*.json")}
-    assert arms == {"soft-1", "refreshed-1", "rehearsal-0.5", "filtered-0.2"}
+    assert arms == {"soft-1", "refreshed-1", "rehearsal-0.5", "mixed-0.5", "filtered-0.2"}
 
 
 @pytest.mark.slow
