@@ -24,8 +24,8 @@ MEANINGS = {
 }
 CAPTIONS = {
     "distances": (
-        "How far the base model's answers were from the targets before training. The formula gives most weight near 0 "
-        "and from 1 on (dashed), least at 0.5."
+        "How far the base model's answers were from the targets before training. The paper's formula gives most "
+        "weight near 0 and from 1 on (dashed), least at 0.5."
     ),
     "accuracy_against_distance": (
         "Share of facts answered exactly, by distance before training, with 95 % intervals. Bins with "

@@ -31,6 +31,12 @@ FORMATS = {
     "next_token_kl": (1, " nats", 3, 3),
     "leak_gap": (100, " points", 1, None),
 }
+WEIGHTS = {
+    "self_paced": "self-paced weights",
+    "constant": "one weight for all facts, the mean of the semantic-distance weights",
+    "shuffled": "semantic-distance weights dealt out at random",
+    "inverse": "inverse semantic-distance weights",
+}
 
 
 def format_score(score: Mapping[str, object], metric: str = "", digits: int = 1) -> str:
@@ -76,7 +82,7 @@ def describe_weighting(config: Mapping[str, object]) -> str:
 
 def name_weights(config: Mapping[str, object]) -> str:
     """What the weights of the weighted arm are."""
-    return "self-paced weights" if config.get("weighting") == "self_paced" else "semantic-distance weights"
+    return WEIGHTS.get(str(config.get("weighting")), "semantic-distance weights")
 
 
 def result_rows(summary: RunSummary, digits: int = 1) -> list[list[str]]:

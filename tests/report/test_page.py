@@ -101,8 +101,8 @@ def test_self_paced_weights_are_called_so(summary: RunSummary, joined: Dataset, 
         page = create_report(summary, joined, [tmp_path / "distances.png"], [])
         texts[weighting] = page.split('<script type="application')[0]
     assert "<dd>inverse, gamma 2.0</dd>" in texts["inverse"]
-    assert "<i>weighted</i> the one with semantic-distance weights" in texts["inverse"]
-    assert "The formula gives most weight" in texts["inverse"]
+    assert "<i>weighted</i> the one with inverse semantic-distance weights" in texts["inverse"]
+    assert "The paper's formula gives most weight" in html.unescape(texts["inverse"])
     assert "<dd>self_paced, temperature 0.5, annealing linear</dd>" in texts["self_paced"]
     assert "<i>weighted</i> the one with self-paced weights" in texts["self_paced"]
     assert "own loss, not from its distance" in html.unescape(texts["self_paced"])
