@@ -1,4 +1,4 @@
-"""The paper's figures from a study's results: tidy data as CSV, pictures for print and for a dark page, notes."""
+"""The paper's figures, and one of sweeps: tidy data as CSV, pictures for print and for a dark page, notes."""
 
 import csv
 import io
@@ -14,6 +14,7 @@ from ..facts.messages import suggest
 from ..files import write_atomically
 from ..report import study_figures
 from ..report.feature_figure import feature_figure
+from ..report.strength_figure import strength_figure
 from ..report.themes import save_themes
 from .curves import Row, accuracy_by_distance, accuracy_by_replacement, accuracy_by_run, deviation_by_distance
 from .feature_rows import features_by_group, first_arm
@@ -21,6 +22,7 @@ from .features import joint_pca
 from .notes import provenance
 from .results import Study, read_settings, rounded
 from .settings import Setting
+from .strengths import NAMED, scores_by_strength
 
 logger = logging.getLogger(__name__)
 BINS_NOTE = (
@@ -31,7 +33,7 @@ BINS_NOTE = (
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A figure of the paper.
+    """A figure of the paper, or of a sweep.
 
     Attributes:
         title: what it shows.
@@ -111,6 +113,15 @@ FIGURES: dict[str, PaperFigure] = {
         lambda rows, theme: study_figures.distance_figure(rows[""], theme),
         (BINS_NOTE,),
     ),
+    "strengths": PaperFigure(
+        "Scores against the strength in an arm's name",
+        _only(scores_by_strength),
+        lambda rows, theme: strength_figure(rows[""], theme),
+        (
+            "Paired differences from the setting's first arm, in percentage points: mean over runs with its 95 % t "
+            "interval, not corrected for their number. Strengths stand at equal distances.",
+        ),
+    ),
 }
 
 
@@ -125,6 +136,10 @@ def check_figures(names: Iterable[str], settings: Sequence[Setting] = ()) -> Non
         joint_pca({"": np.eye(2)}, 1)  # says now whether scikit-learn is there
     if "figure7" in names and settings and not any(arm.filters for s in settings for arm in s.arms):
         raise ValueError("`figures` figure7 needs arms that replace facts. Add filter and random_filter to `arms`.")
+    if "strengths" in names and settings and not any(NAMED.fullmatch(arm.name) for s in settings for arm in s.arms):
+        raise ValueError(
+            '`figures` strengths needs arms named KIND-STRENGTH, as in: "rate-0.002: plain learning_rate=0.002"'
+        )
 
 
 def write_figures(

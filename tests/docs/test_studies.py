@@ -44,7 +44,7 @@ def test_the_options_are_those_of_the_command() -> None:
     told = [name for row in re.findall(r"^\| (`[^|]*) \|", PAGE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
     assert len(told) > 15
     assert set(told) <= known
-    assert all(f"`{name}`" in PAGE for name in TABLES if not name.startswith("table"))
-    for names in ([name for name in TABLES if name.startswith("table")], FIGURES):
-        first, *_, last = names
+    for names, numbered in ((TABLES, "table"), (FIGURES, "figure")):
+        assert all(f"`{name}`" in PAGE for name in names if not name.startswith(numbered))
+        first, *_, last = (name for name in names if name.startswith(numbered))
         assert f"`{first}` … `{last}`" in PAGE
