@@ -1,13 +1,15 @@
 """What stands below a table or a figure: how its numbers came about, and what is wrong with the paper's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..distance.weighting import CONTROLS
 from ..evaluation.statistics import average
 from ..facts.messages import counted
 from ..tuners.methods import LOW_RANK
 from . import paper
 from .averages import by_distance, in_points
+from .curves import facts_of
 from .results import Results, Study
 
 PAIRED = (
@@ -41,23 +43,40 @@ def regime(setting: str, arms: Results) -> str:
         if config.get("max_steps", -1) <= 0
         else f"{config['max_steps']} steps"
     )
+    files = ", ".join(config["facts"]) + (f" (the first {config['limit']})" if config.get("limit") else "")
     return (
-        f"{setting}: {', '.join(config['facts'])}, {half}; {_model(config)}, "
+        f"{setting}: {files}, {half}; {_distances(results)}; {_model(config)}, "
         f"{_method(config)}; protocol {config['protocol']}, {counted(size, 'fact')} a run{drawn}, "
         f"{length} in batches of {config['per_device_train_batch_size']}, learning rate {config['learning_rate']:g}; "
         f"{protocol}."
     )
 
 
+def _distances(results: Sequence[Mapping]) -> str:
+    """How many facts all runs hold, a repeated one once, and how far the base's answers were from their targets."""
+    asked = [result for result in results if result["rows"]]  # a training that has diverged was not
+    facts = {r["rows"]["fact_id"][i]: r["rows"]["distance"][i] for r in asked for i in facts_of(r)}
+    drawn, known = sum(len(facts_of(r)) for r in asked), list(facts.values())
+    repeated = f" in {drawn} draws" if drawn > len(known) else ""
+    far = sum(distance >= 1 for distance in known) / len(known)
+    return f"{len(known)} facts{repeated}, distance {sum(known) / len(known):.2f} in the mean, {far:.0%} from 1 on"
+
+
 def changes(setting: str, arms: Results) -> list[str]:
     """In what each further arm's options differ from those of the first one: one sentence, or none."""
-    first, *others = [(arm, results[0]["config"]) for arm, results in arms.items()]
+    first, *others = [(arm, _with_gamma(results[0]["config"])) for arm, results in arms.items()]
     found = []
     for arm, config in others:
         names = [n for n in {**first[1], **config} if n not in RUNS_OWN and config.get(n) != first[1].get(n)]
         if names:
             found.append(f"{arm} ({', '.join(f'{name} {_plain(config.get(name))}' for name in names)})")
     return [f"{setting}, other than {first[0]}: {', '.join(found)}."] if found else []
+
+
+def _with_gamma(config: Mapping[str, object]) -> dict[str, object]:
+    """A config that says the gamma of weights made of distances, which stands there as `None` at its default of 1."""
+    unsaid = config.get("gamma") is None and config["weighting"] in ("paper", *CONTROLS)
+    return {**config, "gamma": 1.0} if unsaid else dict(config)
 
 
 def _plain(value: object) -> str:

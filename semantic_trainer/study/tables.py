@@ -19,6 +19,7 @@ from .predictors_table import predictors_table
 from .replacement_table import replacement_table
 from .results import Study, read_settings
 from .settings import Setting
+from .shifts_table import shifts_table
 from .spectra_table import table_2
 from .table import Table, heads
 
@@ -138,6 +139,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "comparison": comparison_table,
     "controls": controls_table,
     "bands": bands_table,
+    "shifts": shifts_table,
     "replacement": replacement_table,
     "predictors": predictors_table,
     "features": features_table,

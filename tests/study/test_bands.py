@@ -57,6 +57,7 @@ def test_every_band_of_every_arm_has_its_share() -> None:
     table = bands_table({"zsre": {"plain": setting}})
     accuracy, deviation = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
     assert [row["share"] for row in (accuracy, deviation)] == ["knowledge accuracy", "deviation"]
+    assert accuracy["nearest"] == EMPTY  # none is that near
     for band, low, high in (("short", 0, 0.4), ("medium", 0.4, 0.7), ("long", 0.7, 9)):
         for row, metric in ((accuracy, "knowledge_accuracy"), (deviation, "deviation")):
             values = [
@@ -74,14 +75,14 @@ def test_a_band_of_few_facts_is_not_compared() -> None:
     runs = [a_result(run, np.array([0.5]), np.array([run % 3 == 0])) for run in range(60)]
     runs += [a_result(100 + run, np.array([0.9]), np.array([False])) for run in range(19)]
     columns = bands_table({"zsre": {"plain": runs}}).rows[0]
-    assert columns[6].startswith("0.0 [")
-    assert columns[8] == EMPTY
+    assert columns[7].startswith("0.0 [")
+    assert columns[10] == EMPTY
     runs.append(a_result(200, np.array([0.9]), np.array([False])))
-    assert bands_table({"zsre": {"plain": runs}}).rows[0][8].startswith("-33.3 [")
+    assert bands_table({"zsre": {"plain": runs}}).rows[0][10].startswith("-33.3 [")
 
 
 def test_a_band_without_facts_is_empty() -> None:
     runs = [a_result(run, np.array([0.5, 0.6]), np.array([run % 2, 1])) for run in range(3)]
     for row in bands_table({"zsre": {"plain": runs}}).rows:
-        assert row[4] == row[6] == EMPTY
-        assert row[7:] == (EMPTY, EMPTY)
+        assert row[4] == row[5] == row[7] == EMPTY
+        assert row[8:] == (EMPTY,) * 3

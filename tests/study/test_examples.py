@@ -34,6 +34,10 @@ def names(tmp_path: Path) -> dict[str, object]:
             torch.nn.init.normal_(parameter)
     near = a_result(0, np.full(96, 0.05), np.arange(96) < 10)
     write_result(tmp_path / "zsre-lora" / "plain" / "0000.json", near)
+    for i, arm in enumerate(("plain", "soft-0.5", "soft-2")):
+        for run in range(2):
+            one = a_result(run, np.full(10, 0.5), np.arange(10) < 3 + i + run)
+            write_result(tmp_path / "tries" / arm / f"{run:04d}.json", one)
     given = {"model": model, "before": before, "after": before, "folder": tmp_path}
     return {**given, "spectrum": spectrum, "read_settings": read_settings}
 

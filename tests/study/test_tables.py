@@ -50,7 +50,7 @@ def result(run: int, weighting: str, values: dict[str, float | None], **config: 
         "draw": {"group": "all", "run": run, "seed": run},
         "scores": {name: {**undefined("strict"), "value": values.get(name)} for name in names},
         "environment": {"commit": "0123456789abcdef", "seconds": {"total": 77.7}},
-        "rows": {"bad_case": [True, False], "distance": [0.2, 0.4]},
+        "rows": {"fact_id": [f"{run}-a", "b"], "bad_case": [True, False], "distance": [0.2, 0.4]},
     }
 
 
@@ -102,7 +102,7 @@ def test_facts_that_a_filter_added_are_no_cases_of_its_draw() -> None:
     found = results(PLAIN, "none")
     for one in found:
         rows = {"bad_case": [True, False, True], "distance": [0.2, 0.4, 0.6], "part": ["kept", "removed", "added"]}
-        one["rows"] = rows
+        one["rows"] = rows | {"fact_id": ["a", "b", "c"]}
     assert table_1({"four": {"plain": found}}).rows[0][3] == "4 of 8"
 
 
@@ -210,6 +210,24 @@ def test_notes_say_how_each_arm_was_run_in_the_order_of_distances() -> None:
     assert "/home" not in table.to_markdown()
     assert "&lt;s> a \\| b" in table.to_markdown()
     assert "<s> a | b" in table.to_csv()
+
+
+def test_notes_say_what_was_drawn_and_which_gamma_weights_have() -> None:
+    study = {
+        "cf": {
+            "plain": [result(run, "none", PLAIN_0, limit=2400) for run in range(4)],
+            "paper": [result(run, "paper", PLAIN_0, limit=2400, gamma=None) for run in range(4)],
+            "more": [result(run, "paper", PLAIN_0, limit=2400, gamma=2.0) for run in range(4)],
+            "self_paced": [result(run, "self_paced", PLAIN_0, limit=2400, gamma=None) for run in range(4)],
+        }
+    }
+    notes = controls_table(study).notes
+    # of run k the facts k-a, at 0.2, and b, at 0.4, which comes in each of them
+    assert any(
+        "json (the first 2400), test half; 5 facts in 8 draws, distance 0.24 in the mean, 0% from" in n for n in notes
+    )
+    said = "paper (weighting paper, gamma 1), more (weighting paper, gamma 2), self_paced (weighting self_paced)."
+    assert f"cf, other than plain: {said}" in notes
 
 
 def test_intervals_stay_within_0_and_100() -> None:
