@@ -14,6 +14,7 @@ from .comparison_table import comparison_table
 from .controls_table import controls_table
 from .curves import facts_of
 from .features_table import features_table
+from .interference_table import interference_table
 from .notes import PAIRED, floors, paper_notes
 from .predictors_table import predictors_table
 from .replacement_table import replacement_table
@@ -140,6 +141,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "controls": controls_table,
     "bands": bands_table,
     "shifts": shifts_table,
+    "interference": interference_table,
     "replacement": replacement_table,
     "predictors": predictors_table,
     "features": features_table,
