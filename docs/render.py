@@ -22,6 +22,8 @@ from semantic_trainer.evaluation.comparison import Difference
 from semantic_trainer.files import write_atomically
 from semantic_trainer.study.averages import EMPTY, in_points
 from semantic_trainer.study.budget import METRICS
+from semantic_trainer.study.notes import commits, regime
+from semantic_trainer.study.results import read_settings
 from semantic_trainer.study.table import heads
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +46,7 @@ def with_tables(page: str, root: Path = ROOT) -> str:
             return match[1] + arguments_table() + match[4]
         path = Path(match["path"])
         text = (root / path).read_text(encoding="utf-8")
-        body = search_table(json.loads(text)) if path.suffix == ".json" else text.split("\n", 2)[2]
+        body = search(json.loads(text), root / path.parent) if path.suffix == ".json" else text.split("\n", 2)[2]
         return match[1] + PICTURE.sub(rf'\1="../{path.parent.as_posix()}/', body) + match[4]
 
     return BLOCK.sub(filled, page)
@@ -59,6 +61,14 @@ def arguments_table() -> str:
             has = "yes" if f.name in trl else ""
             lines.append(f"| `{f.name}` | `{f.default}` | {f.metadata['help'].replace('|', chr(92) + '|')} | {has} |")
     return "\n".join(lines) + "\n"
+
+
+def search(found: Mapping, folder: Path) -> str:
+    """The table of a budget search, and how its runs, which lie beside it, came about."""
+    (runs,) = (path for path in folder.iterdir() if path.is_dir())
+    study = read_settings(folder, {runs.name: sorted(path.name for path in runs.iterdir())})
+    notes = [regime("Best setting", {found["arm"]: study[runs.name][found["arm"]]}), commits(study)]
+    return search_table(found) + "".join(f"\n- {note}" for note in notes) + "\n"
 
 
 def search_table(found: Mapping) -> str:

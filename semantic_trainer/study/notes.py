@@ -28,7 +28,7 @@ def paper_notes(study: Study, table: str) -> list[str]:
 def provenance(study: Study) -> list[str]:
     """How each setting and arm was run, and at which commit."""
     told = [note for setting, arms in study.items() for note in (regime(setting, arms), *changes(setting, arms))]
-    return [*told, _commits(study)]
+    return [*told, commits(study)]
 
 
 def regime(setting: str, arms: Results) -> str:
@@ -105,7 +105,8 @@ def _whose(study: Study) -> str:
     return f"The paper's numbers are of other sizes and without intervals: {told}."
 
 
-def _commits(study: Study) -> str:
+def commits(study: Study) -> str:
+    """At which commits the runs were made."""
     found = {r["environment"]["commit"] or "none" for a in study.values() for rs in a.values() for r in rs}
     return f"Commit {', '.join(sorted(commit[:12] for commit in found))}."
 
