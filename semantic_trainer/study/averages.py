@@ -146,7 +146,8 @@ def run_of(result: Mapping[str, object]) -> tuple[object, object]:
 def differences(arms: Results, reference: str, metrics: Sequence[str]) -> dict[tuple[str, str], str]:
     """(arm, metric) -> its difference from the reference arm, in points, with interval and p-value.
 
-    P-values are corrected for all differences of the setting (Holm).
+    P-values are corrected for all differences of the setting (Holm). A metric that a run of either arm has not is left
+    out.
     """
     found = {}
     for arm, results in arms.items():
@@ -154,8 +155,8 @@ def differences(arms: Results, reference: str, metrics: Sequence[str]) -> dict[t
             continue
         ours = pair(arms[reference], results)
         for metric in metrics:
-            sides = [[result["scores"][metric] for result in side] for side in ours]
-            if len(sides[0]) > 1 and all(s["value"] is not None for side in sides for s in side):
+            sides = [[result["scores"].get(metric) for result in side] for side in ours]
+            if len(sides[0]) > 1 and all(s is not None and s["value"] is not None for side in sides for s in side):
                 found[arm, metric] = paired_runs(*sides)
     if not found:
         return {}

@@ -14,11 +14,11 @@ def comparison_table(study: Study) -> Table:
     columns += tuple(f"{head}, less the first arm" for head in heads(SHOWN))
     rows = []
     for setting, arms in study.items():
-        known = [m for m in SHOWN if all(m in result["scores"] for found in arms.values() for result in found)]
-        compared = differences(arms, next(iter(arms)), known)
+        compared = differences(arms, next(iter(arms)), SHOWN)
         for arm, results in arms.items():
             config = results[0]["config"]
             how = (f"{config['num_train_epochs']:g}", f"{config['learning_rate']:g}", str(len(results)))
+            known = [m for m in SHOWN if all(m in result["scores"] for result in results)]
             own = [in_points(over_runs(results, m)) if m in known else EMPTY for m in SHOWN]
             rows.append((setting, arm, *how, *own, *(compared.get((arm, m), EMPTY) for m in SHOWN)))
     notes = (

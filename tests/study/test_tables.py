@@ -123,6 +123,10 @@ def test_the_comparison_names_learning_rates_and_leaves_out_what_was_not_measure
             r["scores"]["never_learnt"] = {**undefined("strict"), "value": 0.1 * (k + 1)}
     (_, best) = comparison_table({"four": arms}).rows
     assert best[8].startswith("25.0 [")
+    del arms["best"][0]["scores"]["never_learnt"]  # an arm that is without it leaves the others' alone
+    plain, best = comparison_table({"four": arms}).rows
+    assert plain[8].startswith("25.0 [")
+    assert (best[8], best[12]) == (EMPTY, EMPTY)
 
 
 def test_a_missing_run_leaves_its_pair_out() -> None:
