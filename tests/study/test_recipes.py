@@ -39,10 +39,10 @@ def test_it_is_read(path: Path, scale: str) -> None:
 
 
 @pytest.mark.parametrize("scale", ["file", "smoke"])
-@pytest.mark.parametrize("path", [*PACING, TRIES], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PACING, TRIES, TRIES.with_name("test.yaml")], ids=lambda path: path.stem)
 def test_what_chooses_stays_on_the_dev_half(path: Path, scale: str) -> None:
     settings, _, folder = read_recipe(["--config", str(path), "--scale", scale])
-    half = "test" if path.stem in ("expected", "study", "starved") else "dev"
+    half = "test" if path.stem in ("expected", "study", "starved", "test") else "dev"
     assert {setting.facts.split for setting in settings} == {half}
     assert folder.parts[0] == ("runs" if scale == "smoke" else "results")
 
