@@ -45,7 +45,7 @@ def _panel(axis: object, rows: Sequence[Row], metrics: Sequence[str], theme: The
         y = [100 * row["value"] for row in points]
         bounds = [(row["ci_low"], row["ci_high"]) for row in points]
         errors = [
-            (0.0, 0.0) if low is None else (v - 100 * low, 100 * high - v)
+            (float("nan"),) * 2 if low is None else (v - 100 * low, 100 * high - v)
             for v, (low, high) in zip(y, bounds, strict=True)
         ]
         label, style = str(metric).replace("_", " "), theme.style(i)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from ..evaluation.comparison import Difference, adjust, paired_runs
+from ..evaluation.significance import sign_flip
 from ..evaluation.statistics import average, score, wilson_interval
 from .results import Results, Study
 
@@ -77,7 +78,9 @@ def pooled_mean(values: Sequence[Sequence[float]]) -> dict[str, object]:
 def pooled_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> Difference | None:
     """Mean of all facts in `b` less that in `a`, of two kinds of facts that the same runs were taught.
 
-    A t interval and test from the linearised difference of two ratios, with the run as the unit.
+    A t interval and test from the linearised difference of two ratios, with the run as the unit. As in `pooled_share`,
+    the standard error counts as that of independent facts where it is less. Where all runs move the difference alike
+    there is no interval, and the p-value is the sign-flip test's.
 
     Args:
         a, b: one sequence of numbers a run, of the same runs; a run may have none on one side.
@@ -97,9 +100,14 @@ def pooled_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
             return None
         parts.append((sums.sum() / counts.sum(), _off(sums, counts)))
     (mean_a, off_a), (mean_b, off_b) = parts
-    value, error = float(mean_b - mean_a), float(np.sqrt(n / (n - 1) * ((off_b - off_a) ** 2).sum()))
+    value, off = float(mean_b - mean_a), off_b - off_a
+    independent = np.sqrt(sum(np.var(facts) / len(facts) for facts in map(np.concatenate, (a, b))))
+    error = float(max(np.sqrt(n / (n - 1) * (off**2).sum()), independent))
+    if np.allclose(off, 0, rtol=0, atol=1e-12):
+        p = sign_flip(np.full(n, 0.0 if abs(value) < 1e-12 else value))
+        return Difference(value, None, p, n, "sign-flip test over runs", "")
     half = stats.t.ppf(0.975, n - 1) * error
-    p = 2 * stats.t.sf(abs(value) / error, n - 1) if error else float(value == 0)
+    p = 2 * stats.t.sf(abs(value) / error, n - 1)
     return Difference(value, (value - half, value + half), float(p), n, "Student's t over runs", "")
 
 
@@ -158,9 +166,24 @@ def differences(arms: Results, reference: str, metrics: Sequence[str]) -> dict[t
             sides = [[result["scores"].get(metric) for result in side] for side in ours]
             if len(sides[0]) > 1 and all(s is not None and s["value"] is not None for side in sides for s in side):
                 found[arm, metric] = paired_runs(*sides)
-    if not found:
+    return adjusted(found)
+
+
+def adjusted(found: Mapping[object, Difference | None]) -> dict[object, str]:
+    """Differences in points, p-values corrected for the number of those that there are (Holm); others left out."""
+    known = {key: difference for key, difference in found.items() if difference is not None}
+    if not known:
         return {}
-    return {key: without_words(d) for key, d in zip(found, adjust(list(found.values())), strict=True)}
+    return {key: without_words(d) for key, d in zip(known, adjust(list(known.values())), strict=True)}
+
+
+def first_weighings(arms: Results) -> dict[str, str]:
+    """Weighting -> the first arm that has it, of those that replace no facts."""
+    found: dict[str, str] = {}
+    for arm, results in arms.items():
+        if not results[0]["config"].get("filter"):
+            found.setdefault(results[0]["config"]["weighting"], arm)
+    return found
 
 
 def without_words(difference: Difference) -> str:

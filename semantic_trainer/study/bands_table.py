@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..evaluation.comparison import adjust
-from .averages import EMPTY, in_points, pooled_difference, pooled_share, without_words
+from .averages import EMPTY, adjusted, in_points, pooled_difference, pooled_share
 from .curves import cells_of
 from .notes import provenance
 from .results import Study
@@ -32,8 +31,7 @@ def bands_table(study: Study) -> Table:
                 for name in COMPARED
                 if min(sum(map(len, bands[band])) for band in ("medium", name)) >= FEWEST
             }
-            known = {key: difference for key, difference in found.items() if difference is not None}
-            told = dict(zip(known, map(without_words, adjust(list(known.values()))), strict=True)) if known else {}
+            told = adjusted(found)
             for metric, bands in cells.items():
                 shares = [pooled_share([sum(r) for r in band], [len(r) for r in band]) for band in bands.values()]
                 compared = (told.get((metric, name), EMPTY) for name in COMPARED)
@@ -42,8 +40,9 @@ def bands_table(study: Study) -> Table:
         "Per cent of all facts of a band, with Wilson's 95 % interval at the effective sample size, and how many "
         "facts that is. Distances before training: nearest below 0.2, short below 0.4 (the nearest among them), long "
         "from 0.7 on.",
-        "Differences from medium in points, with a t interval over runs (the bands of one run go together); p-values "
-        "are corrected for the differences of an arm (Holm). Bands of fewer than 20 facts are not compared.",
+        "Differences from medium in points, with a t interval over runs (the bands of one run go together), no "
+        "shorter than of independent facts; p-values are corrected for the differences of an arm (Holm). Bands of "
+        f"fewer than {FEWEST} facts are not compared.",
         *provenance(study),
     )
     return Table("What is learnt, and what moves away, by distance", columns, tuple(rows), notes)

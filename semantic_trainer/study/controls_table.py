@@ -1,7 +1,7 @@
 """The table of the paper's weights beside their controls, which have the same mean."""
 
 from ..distance.weighting import CONTROLS
-from .averages import EMPTY, differences
+from .averages import EMPTY, differences, first_weighings
 from .notes import PAIRED, provenance
 from .results import Study
 from .table import Table, heads
@@ -14,9 +14,8 @@ def controls_table(study: Study) -> Table:
     columns = ("setting", "control", "runs", *(f"{head}, less the paper's" for head in heads(SHOWN)))
     rows = []
     for setting, arms in study.items():
-        whole = [results for results in arms.values() if not results[0]["config"].get("filter")]
-        weighed = {results[0]["config"]["weighting"]: results for results in whole}
-        compared = {name: weighed[name] for name in ("paper", *CONTROLS) if name in weighed}
+        weighed = first_weighings(arms)
+        compared = {name: arms[weighed[name]] for name in ("paper", *CONTROLS) if name in weighed}
         found = differences(compared, "paper", SHOWN) if "paper" in compared else {}
         for name in [name for name in compared if name != "paper"] if found else ():
             told = (found.get((name, metric), EMPTY) for metric in SHOWN)

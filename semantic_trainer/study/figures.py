@@ -22,7 +22,7 @@ from .features import joint_pca
 from .notes import provenance
 from .results import Study, read_settings, rounded
 from .settings import Setting
-from .strengths import NAMED, scores_by_strength
+from .strengths import has_sweep, scores_by_strength
 
 logger = logging.getLogger(__name__)
 BINS_NOTE = (
@@ -119,7 +119,8 @@ FIGURES: dict[str, PaperFigure] = {
         lambda rows, theme: strength_figure(rows[""], theme),
         (
             "Paired differences from the setting's first arm, in percentage points: mean over runs with its 95 % t "
-            "interval, not corrected for their number. Strengths stand at equal distances.",
+            "interval, not corrected for their number. Strengths stand at equal distances. Where arms differ in more "
+            "than their strength, that is said below.",
         ),
     ),
 }
@@ -136,9 +137,10 @@ def check_figures(names: Iterable[str], settings: Sequence[Setting] = ()) -> Non
         joint_pca({"": np.eye(2)}, 1)  # says now whether scikit-learn is there
     if "figure7" in names and settings and not any(arm.filters for s in settings for arm in s.arms):
         raise ValueError("`figures` figure7 needs arms that replace facts. Add filter and random_filter to `arms`.")
-    if "strengths" in names and settings and not any(NAMED.fullmatch(arm.name) for s in settings for arm in s.arms):
+    if "strengths" in names and settings and not any(has_sweep(arm.name for arm in s.arms) for s in settings):
         raise ValueError(
-            '`figures` strengths needs arms named KIND-STRENGTH, as in: "rate-0.002: plain learning_rate=0.002"'
+            "`figures` strengths needs a setting whose first arm has no strength in its name, and others named "
+            'KIND-STRENGTH, as in: plain, "rate-0.002: plain learning_rate=0.002", "rate-0.004: ..."'
         )
 
 
@@ -165,13 +167,15 @@ def write_figures(
         figure, path = FIGURES[name], folder / "figures" / f"{name}.png"
         rows = figure.data(study, folder)
         if not rows[""]:
-            logger.warning("%s is not drawn: the runs that it needs are not there yet", name)
+            logger.warning("%s is not drawn: the runs that it needs are not there", name)
             continue
         for end, found in rows.items():
             write_atomically(path.with_name(f"{name}{end}.csv"), to_csv(found).encode())
         save_themes(partial(figure.draw, rows), path)
         paths.append(path.with_suffix(".md"))
         shown = first_arm(study) if figure.data is features_by_group else study
+        if name == "strengths":
+            shown = {setting: study[setting] for setting in dict.fromkeys(row["setting"] for row in rows[""])}
         notes = [*figure.notes, *provenance(shown), f"Command: `{command}`"]
         write_atomically(paths[-1], _page(name, figure.title, notes).encode())
     return paths

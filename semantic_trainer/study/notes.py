@@ -53,30 +53,38 @@ def regime(setting: str, arms: Results) -> str:
 
 
 def _distances(results: Sequence[Mapping]) -> str:
-    """How many facts all runs hold, a repeated one once, and how far the base's answers were from their targets."""
+    """How many facts an arm's runs hold, a repeated one once, and how far the base's answers were from the targets."""
     asked = [result for result in results if result["rows"]]  # a training that has diverged was not
     facts = {r["rows"]["fact_id"][i]: r["rows"]["distance"][i] for r in asked for i in facts_of(r)}
     drawn, known = sum(len(facts_of(r)) for r in asked), list(facts.values())
     repeated = f" in {drawn} draws" if drawn > len(known) else ""
+    if not known:
+        return "no facts"
     far = sum(distance >= 1 for distance in known) / len(known)
     return f"{len(known)} facts{repeated}, distance {sum(known) / len(known):.2f} in the mean, {far:.0%} from 1 on"
 
 
 def changes(setting: str, arms: Results) -> list[str]:
-    """In what each further arm's options differ from those of the first one: one sentence, or none."""
-    first, *others = [(arm, _with_gamma(results[0]["config"])) for arm, results in arms.items()]
+    """In what each further arm's options differ from those of the first one: one sentence, or none.
+
+    Of a run that a script made, its JSON says under `try` what the script did besides: `{kind, strength}`.
+    """
+    first, *others = [(arm, _options(results[0])) for arm, results in arms.items()]
     found = []
-    for arm, config in others:
-        names = [n for n in {**first[1], **config} if n not in RUNS_OWN and config.get(n) != first[1].get(n)]
+    for arm, options in others:
+        names = [n for n in {**first[1], **options} if n not in RUNS_OWN and options.get(n) != first[1].get(n)]
         if names:
-            found.append(f"{arm} ({', '.join(f'{name} {_plain(config.get(name))}' for name in names)})")
+            found.append(f"{arm} ({', '.join(f'{name} {_plain(options.get(name))}' for name in names)})")
     return [f"{setting}, other than {first[0]}: {', '.join(found)}."] if found else []
 
 
-def _with_gamma(config: Mapping[str, object]) -> dict[str, object]:
-    """A config that says the gamma of weights made of distances, which stands there as `None` at its default of 1."""
+def _options(result: Mapping[str, object]) -> dict[str, object]:
+    """A run's config, what a script did besides, and the gamma that weights made of distances have by default."""
+    config, tried = dict(result["config"]), result.get("try") or {}
+    if tried.get("strength"):
+        return {**config, str(tried["kind"]): float(tried["strength"])}
     unsaid = config.get("gamma") is None and config["weighting"] in ("paper", *CONTROLS)
-    return {**config, "gamma": 1.0} if unsaid else dict(config)
+    return {**config, "gamma": 1.0} if unsaid else config
 
 
 def _plain(value: object) -> str:

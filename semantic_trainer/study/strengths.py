@@ -1,16 +1,23 @@
 """What an arm does to the scores as its one strength grows: tidy data of arms that are named KIND-STRENGTH."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..evaluation.comparison import Difference, paired_runs
 from .averages import pair
 from .results import Study
 
 METRICS = ("knowledge_accuracy", "generality", "locality")
-NAMED = re.compile(r"(?P<kind>\w[\w-]*)-(?P<strength>\d+(?:\.\d+)?)")
+NAMED = re.compile(r"(?P<kind>\w[\w-]*?)-(?P<strength>\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 Row = dict[str, object]
+
+
+def has_sweep(arms: Iterable[str]) -> bool:
+    """Whether a setting's arms show a sweep: a first one without a strength, and two strengths of one kind."""
+    first, *others = arms
+    kinds = [named["kind"] for named in map(NAMED.fullmatch, others) if named]
+    return not NAMED.fullmatch(first) and any(kinds.count(kind) > 1 for kind in kinds)
 
 
 def scores_by_strength(study: Study) -> list[Row]:
@@ -22,6 +29,9 @@ def scores_by_strength(study: Study) -> list[Row]:
     Returns:
         `{setting, reference, kind, metric, strength, value, ci_low, ci_high, runs}`: the mean difference as a
         fraction with its paired t interval, the run being the unit; bounds are `None` where runs give none.
+
+    Raises:
+        ValueError: two arms have one kind and strength.
 
     Example:
         >>> scores_by_strength(read_settings(folder, {"tries": ["plain", "soft-0.5", "soft-2"]}))[1]["strength"]
@@ -35,7 +45,9 @@ def scores_by_strength(study: Study) -> list[Row]:
         kinds: dict[str, dict[float, str]] = {}
         for arm in others:
             if named := NAMED.fullmatch(arm):
-                kinds.setdefault(named["kind"], {})[float(named["strength"])] = arm
+                same = kinds.setdefault(named["kind"], {}).setdefault(float(named["strength"]), arm)
+                if same != arm:
+                    raise ValueError(f"`arms` {same!r} and {arm!r} of {setting!r} have one kind and strength")
         for kind, named_arms in kinds.items():
             head = {"setting": setting, "reference": reference, "kind": kind}
             for metric in METRICS if len(named_arms) > 1 else ():

@@ -170,6 +170,8 @@ def check_tables(names: Sequence[str], settings: Sequence[Setting] = ()) -> None
             "`tables` replacement needs Eq. 4 and random replacement of one share. Add to `arms`, for example, "
             '"eq4: filter replace_share=0.6" and "random: random_filter replace_share=0.6".'
         )
+    if "interference" in names and settings and len({setting.per_run for setting in settings}) < 2:
+        raise ValueError("`tables` interference needs settings whose runs differ in `facts_per_run`.")
     for setting in settings if "replacement" in names else ():
         shares = [(arm.base, arm.replace_share) for arm in setting.arms if arm.filters]
         twice = [f"{kind} replace_share={share:g}" for kind, share in shares if shares.count((kind, share)) > 1]

@@ -11,8 +11,7 @@ from .synthetic import a_result, a_setting
 
 
 def test_equal_numbers_of_facts_give_the_paired_test() -> None:
-    rng = np.random.default_rng(0)
-    a, b = rng.random((2, 8, 5))
+    a, b = np.repeat(np.random.default_rng(0).random((2, 8, 1)), 5, axis=2)  # runs differ, facts of a run do not
     found, reference = pooled_difference(a, b), stats.ttest_rel(b.mean(1), a.mean(1))
     assert found.value == pytest.approx((b - a).mean())
     assert found.p_value == pytest.approx(reference.pvalue)
@@ -49,7 +48,15 @@ def test_too_little_gives_none(a: list, b: list) -> None:
 
 def test_no_variance_is_no_evidence_where_nothing_differs() -> None:
     assert pooled_difference([[1.0], [1.0]], [[1.0], [1.0]]).p_value == 1
-    assert pooled_difference([[0.0], [0.0]], [[1.0], [1.0]]).p_value == 0
+    alike = pooled_difference([[0.0], [0.0]], [[1.0], [1.0]])
+    assert (alike.value, alike.ci95, alike.p_value) == (1, None, 0.5)  # two runs are never evidence
+
+
+def test_an_interval_is_no_shorter_than_that_of_independent_facts() -> None:
+    right = np.arange(40) % 2 == 0
+    found = pooled_difference([np.zeros(40)] * 5, [right, *[np.roll(right, 1)] * 3, [*right[:39], True]])
+    least = stats.t.ppf(0.975, 4) * 0.5 / np.sqrt(200)
+    assert found.ci95[1] - found.value == pytest.approx(least, rel=1e-3)
 
 
 def test_every_band_of_every_arm_has_its_share() -> None:

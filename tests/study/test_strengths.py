@@ -93,7 +93,7 @@ def test_it_is_written_beside_the_tables(tmp_path: Path, study: dict) -> None:
 
 
 def test_a_recipe_without_strengths_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`figures` strengths needs arms named KIND-STRENGTH"):
+    with pytest.raises(ValueError, match=r"`figures` strengths needs a setting whose first arm has no strength"):
         check_figures(["strengths"], [setting("plain", "paper")])
 
 
