@@ -140,11 +140,27 @@ def with_rehearsal(
     Raises:
         ValueError: the pool has too few other prompts.
     """
+    prompts = rehearsed_prompts(pool, facts, share, args.seed)
+    wanted = len(prompts)
+    rows = facts.select(np.arange(wanted) % len(facts))
+    answers = [pool.answers[prompt].text for prompt in prompts]
+    rows = replace_columns(rows, {"prompt": prompts, "target": answers, "old_answer": answers}).cast(facts.features)
+    size = round(args.per_device_train_batch_size * (1 + share * grow))
+    more = replace(args, max_steps=optimizer_steps(args, facts), per_device_train_batch_size=size)
+    return concatenate_datasets([facts, rows]), more
+
+
+def rehearsed_prompts(pool: Pool, facts: Dataset, share: float, seed: int) -> list[str]:
+    """Unrelated prompts of other facts that are rehearsed beside these, so many in a hundred facts.
+
+    Raises:
+        ValueError: the pool has too few other prompts.
+    """
     asked = {prompt for prompts in facts["locality_prompts"] for prompt in prompts} | set(facts["prompt"][:])
     taught = [subject.casefold() for subject in facts["subject"][:] if subject]
     others = dict.fromkeys(p for prompts in pool.facts["locality_prompts"] for p in prompts if p not in asked)
     others = [prompt for prompt in others if not any(subject in prompt.casefold() for subject in taught)]
-    order, wanted = np.random.default_rng(args.seed).permutation(len(others)), round(share * len(facts))
+    order, wanted = np.random.default_rng(seed).permutation(len(others)), round(share * len(facts))
     prompts: list[str] = []
     for start in range(0, len(order), wanted):
         part = [others[i] for i in order[start : start + wanted - len(prompts)]]
@@ -152,9 +168,4 @@ def with_rehearsal(
         prompts += [prompt for prompt in part if pool.answers[prompt].text and not pool.answers[prompt].truncated]
     if len(prompts) < wanted:
         raise ValueError(f"{len(prompts)} of {wanted} prompts to rehearse: give `unrelated`, or a smaller share.")
-    rows = facts.select(np.arange(wanted) % len(facts))
-    answers = [pool.answers[prompt].text for prompt in prompts]
-    rows = replace_columns(rows, {"prompt": prompts, "target": answers, "old_answer": answers}).cast(facts.features)
-    size = round(args.per_device_train_batch_size * (1 + share * grow))
-    more = replace(args, max_steps=optimizer_steps(args, facts), per_device_train_batch_size=size)
-    return concatenate_datasets([facts, rows]), more
+    return prompts

@@ -109,3 +109,23 @@ def test_the_gain_of_re_weighting_comes_out_another_way() -> None:
     interval = stats.ttest_rel(*right).confidence_interval()
     assert f"| {np.mean(right[0]):.1f} [" in line
     assert f"| {np.subtract(*right).mean():+.1f} [{interval.low:.1f}, {interval.high:.1f}]" in line
+
+
+@pytest.mark.parametrize("study", ["tries", "rehearsal"])
+def test_what_rehearsal_keeps_is_a_part_of_the_difference_in_locality(study: str) -> None:
+    """Every prompt is in one of two parts, which together give the difference of the raw answers."""
+    folder = ROOT / "results" / study
+    rows = json.loads((folder / "kept.json").read_text())
+    for whole, *parts in (rows[i : i + 3] for i in range(0, len(rows), 3)):
+        assert [row["part"] for row in (whole, *parts)] == ["all", "rehearsed", "other"]
+        kept = [
+            [
+                np.mean(json.loads(path.read_text())["rows"]["locality"])
+                for path in sorted((folder / whole["setting"] / whole[arm]).glob("*.json"))
+            ]
+            for arm in ("arm", "less")
+        ]
+        interval = stats.ttest_rel(*kept).confidence_interval()
+        assert whole["gain"] == pytest.approx(np.subtract(*kept).mean())
+        assert whole["ci95"] == pytest.approx([interval.low, interval.high])
+        assert sum(part["prompts"] for part in parts) == whole["prompts"] == 100 * whole["runs"]
