@@ -65,9 +65,8 @@ def arguments_table() -> str:
 
 def search(found: Mapping, folder: Path) -> str:
     """The table of a budget search, and how its runs, which lie beside it, came about."""
-    (runs,) = (path for path in folder.iterdir() if path.is_dir())
-    study = read_settings(folder, {runs.name: sorted(path.name for path in runs.iterdir())})
-    notes = [regime("Best setting", {found["arm"]: study[runs.name][found["arm"]]}), commits(study)]
+    study = read_settings(folder, {"budget": sorted(path.name for path in (folder / "budget").iterdir())})
+    notes = [regime("Best setting", {found["arm"]: study["budget"][found["arm"]]}), commits(study)]
     return search_table(found) + "".join(f"\n- {note}" for note in notes) + "\n"
 
 

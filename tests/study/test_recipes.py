@@ -1,5 +1,6 @@
 """The recipes of the paper's tables and figures: each can be read at every scale, and runs at the smallest."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -87,8 +88,12 @@ def test_every_try_trains(tmp_path: Path) -> None:
         pytest.skip(f"no data in {DATA_DIR}")
     found = run_tries("--scale", "smoke", "--output_dir", str(tmp_path))
     assert found.returncode == 0, found.stderr
-    arms = {path.parent.name for path in tmp_path.rglob("[0-9]*.json")}
-    assert arms == {"soft-1", "refreshed-1", "rehearsal-0.5", "mixed-0.5", "filtered-0.2"}
+    found = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.rglob("[0-9]*.json")}
+    assert {result["training"]["steps"] for result in found.values()} == {4}  # of 8 facts, and rehearsed ones beside
+    assert {name: [result["try"][key] for key in ("kind", "strength")] for name, result in found.items()} == {
+        name: [name.partition("-")[0], float(name.partition("-")[2])] for name in found
+    }
+    assert set(found) == {"soft-1", "refreshed-1", "rehearsal-0.5", "mixed-0.5", "filtered-0.2"}
 
 
 @pytest.mark.slow
