@@ -111,6 +111,22 @@ def pooled_difference(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]
     return Difference(value, (value - half, value + half), float(p), n, "Student's t over runs", "")
 
 
+def pooled_gain(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> Difference | None:
+    """By how much the same facts of the same runs score higher `after`: `pooled_difference` of their gains from 0.
+
+    Example:
+        >>> print(pooled_gain([[1, 0], [0, 0]], [[1, 1], [1, 0]]).value)
+        0.5
+    """
+    found = [gains(*runs) for runs in zip(before, after, strict=True)]
+    return pooled_difference([[0.0] * len(run) for run in found], found)
+
+
+def gains(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """Of one run's facts, by how much each scores higher."""
+    return [b - a for a, b in zip(before, after, strict=True)]
+
+
 def _ratio_variance(sums: np.ndarray, counts: np.ndarray) -> float:
     """Variance of `sum(sums) / sum(counts)` over (R,) runs, linearised."""
     return float(len(sums) / (len(sums) - 1) * (_off(sums, counts) ** 2).sum())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .averages import EMPTY, adjusted, in_points, pooled_difference, pooled_share, run_of
+from .averages import EMPTY, adjusted, in_points, pooled_gain, pooled_share, run_of
 from .bands_table import FEWEST
 from .curves import facts_of
 from .notes import RUNS_OWN, provenance
@@ -31,7 +31,7 @@ def interference_table(study: Study) -> Table:
             if _size(sides[0]) < _size(sides[1]) and _regime(sides[0]) == _regime(sides[1]):
                 found = {metric: _shared(*sides, metric) for metric in METRICS}
                 cells |= {(more, fewer, arm, m): f for m, f in found.items() if len(f.ids) >= FEWEST}
-    told = adjusted({key: pooled_difference(cell.before, cell.after) for key, cell in cells.items()})
+    told = adjusted({key: pooled_gain(cell.before, cell.after) for key, cell in cells.items()})
     rows = []
     for key, cell in cells.items():
         *head, metric = key

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ..distance.weighting import CONTROLS
 from ..evaluation.comparison import Difference
-from .averages import EMPTY, adjusted, first_weighings, pair, pooled_difference, run_of
+from .averages import EMPTY, adjusted, first_weighings, gains, pair, pooled_difference, pooled_gain, run_of
 from .bands_table import FEWEST, bands_of
 from .curves import facts_of
 from .notes import provenance
@@ -55,17 +55,9 @@ def _shifts(before: Sequence[Mapping], after: Sequence[Mapping]) -> dict[str, Di
             arms = " and ".join(str(result.get("arm")) for result in runs)
             raise ValueError(f"run {run_of(runs[0])} of {arms} holds other facts, and cannot be compared by fact")
     a, b = (bands_of(results, "knowledge_accuracy") for results in (before, after))
-    gains = {band: [_gains(*runs) for runs in zip(a[band], b[band], strict=True)] for band in SHOWN}
-    gains["ends"] = [[*short, *long] for short, long in zip(*(gains[band] for band in ENDS), strict=True)]
-    enough = {band for band, runs in gains.items() if sum(map(len, runs)) >= FEWEST}
-    found = {
-        band: pooled_difference([[0.0] * len(run) for run in gains[band]], gains[band]) if band in enough else None
-        for band in SHOWN
-    }
-    both = {"ends", "medium"} <= enough
-    return {**found, "ends": pooled_difference(gains["medium"], gains["ends"]) if both else None}
-
-
-def _gains(before: Sequence[float], after: Sequence[float]) -> list[float]:
-    """Of one run's facts of a band, by how much each score is higher."""
-    return [b - a for a, b in zip(before, after, strict=True)]
+    enough = {band for band in SHOWN if sum(map(len, a[band])) >= FEWEST}
+    found = {band: pooled_gain(a[band], b[band]) if band in enough else None for band in SHOWN}
+    moved = {band: [gains(*runs) for runs in zip(a[band], b[band], strict=True)] for band in SHOWN}
+    ends = [[*short, *long] for short, long in zip(*(moved[band] for band in ENDS), strict=True)]
+    both = "medium" in enough and sum(map(len, ends)) >= FEWEST
+    return {**found, "ends": pooled_difference(moved["medium"], ends) if both else None}
