@@ -84,7 +84,7 @@ FIGURES: dict[str, PaperFigure] = {
             "all of them together.",
             "An ellipse is two standard deviations around a group's mean. Spread is the root mean square distance of "
             "a group's facts from their mean in these components; directions are the participation ratio of its "
-            "variances: 1 on a line.",
+            "variances along its own axes there: 1 on a line.",
         ),
     ),
     "figure6": PaperFigure(
