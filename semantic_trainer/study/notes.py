@@ -61,7 +61,7 @@ def _distances(results: Sequence[Mapping]) -> str:
     if not known:
         return "no facts"
     far = sum(distance >= 1 for distance in known) / len(known)
-    return f"{len(known)} facts{repeated}, distance {sum(known) / len(known):.2f} in the mean, {far:.0%} from 1 on"
+    return f"{len(known)} facts{repeated}, distance {sum(known) / len(known):.2f} in the mean, {100 * far:.0f} % from 1 on"
 
 
 def changes(setting: str, arms: Results) -> list[str]:
