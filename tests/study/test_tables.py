@@ -228,7 +228,7 @@ def test_notes_say_what_was_drawn_and_which_gamma_weights_have() -> None:
     notes = controls_table(study).notes
     # of run k the facts k-a, at 0.2, and b, at 0.4, which comes in each of them
     assert any(
-        "json (the first 2400), test half; 5 facts in 8 draws, distance 0.24 in the mean, 0% from" in n for n in notes
+        "json (the first 2400), test half; 5 facts in 8 draws, distance 0.24 in the mean, 0 % from" in n for n in notes
     )
     said = "paper (weighting paper, gamma 1), more (weighting paper, gamma 2), self_paced (weighting self_paced)."
     assert f"cf, other than plain: {said}" in notes
