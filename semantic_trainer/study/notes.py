@@ -60,8 +60,8 @@ def _distances(results: Sequence[Mapping]) -> str:
     repeated = f" in {drawn} draws" if drawn > len(known) else ""
     if not known:
         return "no facts"
-    far = sum(distance >= 1 for distance in known) / len(known)
-    return f"{len(known)} facts{repeated}, distance {sum(known) / len(known):.2f} in the mean, {100 * far:.0f} % from 1 on"
+    mean, far = sum(known) / len(known), sum(distance >= 1 for distance in known) / len(known)
+    return f"{len(known)} facts{repeated}, distance {mean:.2f} in the mean, {100 * far:.0f} % from 1 on"
 
 
 def changes(setting: str, arms: Results) -> list[str]:
