@@ -17,6 +17,7 @@ from trainers import rehearsed_prompts
 
 from semantic_trainer.commands.recipe import read_recipe
 from semantic_trainer.files import write_atomically
+from semantic_trainer.study.averages import pair
 from semantic_trainer.study.protocol import draw_rows
 from semantic_trainer.study.results import read_settings
 from semantic_trainer.study.worker import Worker
@@ -45,13 +46,13 @@ def main() -> None:
         shares = {arm.name: kind_of(arm) for arm in setting.arms}
         shares = {name: share for name, (kind, share) in shares.items() if kind in ("rehearsal", "mixed")}
         first = setting.arms[0].name
-        if not shares or first in shares:
+        if not shares or first != setting.arms[0].base:  # only rates are compared there
             continue
         arms = read_settings(folder, {setting.name: [first, *shares]})[setting.name]
         pool = worker.pool(setting)
         for name in shares:
             found = []
-            for before, after in zip(arms[first], arms[name], strict=True):
+            for before, after in zip(*pair(arms[first], arms[name]), strict=True):
                 draw = after["draw"]
                 drawn = draw_rows(pool.rows[draw["group"]], setting.per_run, draw["run"], setting.training.seed)
                 facts = pool.facts.select(drawn)
@@ -69,6 +70,8 @@ def main() -> None:
                 rows.append({**head, "prompts": n, "gain": float(known.mean()), "ci95": [float(low), float(high)]})
                 said = f"{100 * known.mean():+.1f} [{100 * low:.1f}, {100 * high:.1f}] points, {n} prompts"
                 print(f"{setting.name}, {name} less {first}, {part}: {said}")
+    if not rows:
+        raise SystemExit(f"{options.config} compares no arm that rehearses (as mixed-0.2) with a plain one")
     write_atomically(options.out, (json.dumps(rows, indent=1) + "\n").encode())
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from scipy import stats
 
+from semantic_trainer import semantic_weight
 from semantic_trainer.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -129,3 +130,40 @@ def test_what_rehearsal_keeps_is_a_part_of_the_difference_in_locality(study: str
         assert whole["gain"] == pytest.approx(np.subtract(*kept).mean())
         assert whole["ci95"] == pytest.approx([interval.low, interval.high])
         assert sum(part["prompts"] for part in parts) == whole["prompts"] == 100 * whole["runs"]
+
+
+def test_what_findings_says_of_counterfact_and_of_the_cost_of_tuning_is_in_the_runs() -> None:
+    """Numbers of the prose that no table holds, from the raw results."""
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    table3 = ROOT / "results" / "table3"
+
+    def runs(setting: str, arm: str = "plain") -> list[dict]:
+        return [json.loads(path.read_text()) for path in sorted((table3 / setting / arm).glob("*.json"))]
+
+    far, near = (
+        np.concatenate([run["rows"]["distance"] for run in runs(setting)])
+        for setting in ("counterfact-lora", "zsre-lora")
+    )
+    assert f"{100 * np.mean(far >= 0.7):.0f} % of its facts are at 0.7 or beyond" in page
+    assert f"{100 * np.mean(far >= 1):.0f} % at 1 or beyond" in page
+    heavy = [np.mean(semantic_weight(d) > 1.9) for d in (far, near)]
+    assert [round(10 * share) for share in heavy] == [7, 1]
+    assert "seven in ten weigh more than 1.9" in page
+    assert "On zsRE one in ten weighs more than 1.9" in page
+    best, starved = (
+        np.mean([run["environment"]["seconds"]["training"] for run in runs("zsre-lora", arm)])
+        for arm in ("best_plain", "plain")
+    )
+    assert f"{best:.0f} s of training where the paper's regime takes {starved:.0f}" in page
+
+
+def test_what_findings_says_of_groups_of_distances_is_in_the_runs() -> None:
+    page = " ".join((ROOT / "docs" / "findings.md").read_text().split())
+    groups: dict[str, list[float]] = {}
+    for path in sorted((ROOT / "results" / "figure6" / "zsre-lora" / "plain").glob("*.json")):
+        run = json.loads(path.read_text())
+        groups.setdefault(run["draw"]["group"], []).append(100 * np.mean(run["rows"]["knowledge_accuracy"]))
+    mean = {group: f"{np.mean(values):.0f}" for group, values in groups.items()}
+    assert {len(values) for values in groups.values()} == {4}
+    assert f"learnt twice as often as others, {mean['near']} %" in page
+    assert f"{mean['wide']}, {mean['middle']} and {mean['narrow']} %, and that of `far` {mean['far']} %" in page
