@@ -41,6 +41,21 @@ def two_rates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("semantic_trainer.study.budget.CONFIRMING", 2)
 
 
+def _check_refusals(call: Callable, told: dict, out: Path, elsewhere: Path, capsys: pytest.CaptureFixture) -> None:
+    """What `distances` says of a search made in another way, of none, of a torn one, and of one without its runs."""
+    assert call("distances", **told, budget=out, prompt_format="question_answer") == 2
+    assert "was searched with another prompt_format ('auto', not 'question_answer')" in capsys.readouterr().err
+    assert call("distances", **told, budget=elsewhere) == 2
+    assert "holds no finished search (no budget.json)" in capsys.readouterr().err
+    for torn, said in (("{", "is no summary of a search"), ("[]", "is no summary of a search"), ("{}", "'arm'")):
+        (elsewhere / "budget.json").write_text(torn)
+        assert call("distances", **told, budget=elsewhere) == 2
+        assert said in capsys.readouterr().err
+    (elsewhere / "budget.json").write_text((out / "budget.json").read_text())
+    assert call("distances", **told, budget=elsewhere) == 2
+    assert "has lost the runs of 'plain-lr0.0" in capsys.readouterr().err
+
+
 def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     call: Callable, two_rates: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, caplog, wide: None
 ) -> None:
@@ -94,17 +109,7 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_result(
     assert re.search(
         r"At 2 epochs with learning rate 0\.0\d+, about \d+ of these 12 facts will stick \(\d+ of \d+ did", said
     )
-    assert call("distances", **told, budget=out, prompt_format="question_answer") == 2
-    assert "was searched with another prompt_format ('auto', not 'question_answer')" in capsys.readouterr().err
-    assert call("distances", **told, budget=tmp_path) == 2
-    assert "holds no finished search (no budget.json)" in capsys.readouterr().err
-    for torn, said in (("{", "is no summary of a search"), ("[]", "is no summary of a search"), ("{}", "'arm'")):
-        (tmp_path / "budget.json").write_text(torn)
-        assert call("distances", **told, budget=tmp_path) == 2
-        assert said in capsys.readouterr().err
-    (tmp_path / "budget.json").write_text((out / "budget.json").read_text())
-    assert call("distances", **told, budget=tmp_path) == 2
-    assert "has lost the runs of 'plain-lr0.0" in capsys.readouterr().err
+    _check_refusals(call, told, out, tmp_path, capsys)
     monkeypatch.setattr("semantic_trainer.commands.output.draw_run", lambda folder, facts, tables: [])
     assert main(["run", "--config", str(tmp_path / "run.yaml")]) == 0
 
