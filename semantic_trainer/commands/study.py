@@ -7,6 +7,7 @@ from pathlib import Path
 from ..facts.messages import counted
 from ..study.figures import check_figures, write_figures
 from ..study.runner import Study, parse_shard, run_study
+from ..study.settings import is_file_name
 from ..study.tables import check_tables, write_tables
 from .recipe import ONCE, read_recipe, split_words
 
@@ -33,7 +34,8 @@ def main(argv: Sequence[str]) -> int:
     if options.shard and not any(any((folder / name / first).glob("*.json")) for name, (first, *_) in arms.items()):
         print("nothing to show yet: this shard has no runs, or others' come first")
         return 0
-    command = recipe_command(argv, options.script)
+    bare = any(is_file_name(name) for setting in settings for name in setting.facts.facts)
+    command = recipe_command(argv, options.script) + (" --data_dir DATA" if bare else "")
     for path in write_tables(folder, arms, tables, command):
         print(path)
     for path in write_figures(folder, arms, figures, command):

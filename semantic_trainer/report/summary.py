@@ -21,6 +21,8 @@ from ..files import write_atomically
 SCHEMA_VERSION = 1
 SUMMARY_FILE = "semantic_summary.json"
 LIBRARIES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "numpy", "scipy")
+CODE = ("semantic_trainer", "examples")  # what decides a run, of a checkout
+DIRTY = "-dirty"  # as `git describe` marks a commit that the files differ from
 LONG_ANSWER_WORDS = 6
 LONG_ANSWER_SHARE = 0.2
 HISTOGRAM_BINS = 24
@@ -125,7 +127,7 @@ def describe_environment() -> dict[str, object]:
             "threads": torch.get_num_threads(),
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parents[2]),
     }
 
 
@@ -138,16 +140,19 @@ def _processor() -> str:
     return platform.processor()
 
 
-def _commit() -> str | None:
-    """The checkout's commit where the package runs from one, else `None`."""
-    root = Path(__file__).parents[2]
+def commit_of(root: Path) -> str | None:
+    """Commit of the checkout in `root`, with `-dirty` behind it where the code was changed; `None` where it is none."""
     if not (root / ".git").exists():  # installed; git would answer with whatever repository is around
         return None
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10)
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        head, changed = git("rev-parse", "HEAD"), git("diff", "--quiet", "HEAD", "--", *CODE)
     except (OSError, subprocess.SubprocessError):
         return None
+    return head.stdout.strip() + DIRTY * (changed.returncode == 1) if head.returncode == 0 else None
 
 
 def describe_distances(facts: Dataset) -> dict[str, object]:

@@ -114,9 +114,9 @@ def _whose(study: Study) -> str:
 
 
 def commits(study: Study) -> str:
-    """At which commits the runs were made."""
+    """At which commits the runs were made, a commit's first 12 digits, with `-dirty` behind where code had changed."""
     found = {r["environment"]["commit"] or "none" for a in study.values() for rs in a.values() for r in rs}
-    return f"Commit {', '.join(sorted(commit[:12] for commit in found))}."
+    return f"Commit {', '.join(sorted(commit[:12] + commit[40:] for commit in found))}."
 
 
 def floors(study: Study) -> list[str]:

@@ -185,12 +185,16 @@ def locate(names: Sequence[str], data_dir: str | None) -> list[str]:
     for name in names:
         bare = parse_source(name)[0]
         there = Path(data_dir or ".").expanduser() / bare
-        is_file_name = "/" not in name and not name.startswith("builtin:")
-        if is_file_name and not there.is_file() and not Path(bare).is_file():
+        if is_file_name(name) and not there.is_file() and not Path(bare).is_file():
             where = f"in `data_dir` {data_dir!r}" if data_dir else "here"
             raise FileNotFoundError(f"`facts` {name!r} is not {where}. Give its folder as --data_dir.")
-        found.append(str(there.with_name(name)) if is_file_name and there.is_file() else name)
+        found.append(str(there.with_name(name)) if is_file_name(name) and there.is_file() else name)
     return found
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a source of facts is a bare file name, which is looked for in `data_dir`."""
+    return "/" not in name and not name.startswith("builtin:")
 
 
 def pool_hash(facts: Dataset) -> str:

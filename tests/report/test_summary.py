@@ -1,6 +1,7 @@
 """RunSummary and what describes distances."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,13 @@ import pytest
 from datasets import Dataset
 
 from semantic_trainer.evaluation.evaluator import METRICS
-from semantic_trainer.report.summary import RunSummary, describe_distances, describe_environment, distance_warnings
+from semantic_trainer.report.summary import (
+    RunSummary,
+    commit_of,
+    describe_distances,
+    describe_environment,
+    distance_warnings,
+)
 
 
 def test_a_summary_survives_saving(summary: RunSummary, tmp_path: Path) -> None:
@@ -103,3 +110,24 @@ def test_the_environment_names_versions_and_no_folders() -> None:
     assert {"torch", "transformers", "peft", "semantic-trainer"} <= set(found["versions"])
     assert found["machine"]["threads"] >= 1
     assert str(Path.home()) not in json.dumps(found)
+
+
+def test_a_commit_is_marked_where_code_has_changed_since(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert commit_of(tmp_path) is None
+    git("init", "-q")
+    assert commit_of(tmp_path) is None
+    for folder in ("semantic_trainer", "examples", "results"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("a")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    (tmp_path / "results" / "a.txt").write_text("b")
+    (tmp_path / "examples" / "new.txt").write_text("b")
+    head = git("rev-parse", "HEAD").strip()
+    assert commit_of(tmp_path) == head
+    (tmp_path / "examples" / "a.txt").write_text("b")
+    assert commit_of(tmp_path) == f"{head}-dirty"

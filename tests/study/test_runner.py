@@ -241,6 +241,13 @@ def test_the_command_below_a_table_has_what_decides_its_results(argv: list[str],
     assert recipe_command(argv) == f"semantic-trainer study {command}"
 
 
+def test_the_command_asks_for_the_folder_of_bare_fact_files(recipe: Callable, study: Callable, inputs: Path) -> None:
+    bare = study(recipe(runs=1, arms=["plain"]), "bare") / "tables" / "table3.md"
+    assert "recipe.yaml --data_dir DATA`\n" in bare.read_text()
+    whole = recipe(runs=1, arms=["plain"], facts=str(inputs / "facts.jsonl"))
+    assert "recipe.yaml`\n" in (study(whole, "whole") / "tables" / "table3.md").read_text()
+
+
 def test_the_command_line_wins_over_scale_setting_and_recipe(recipe: Callable, study: Callable) -> None:
     scales = {"smoke": {"runs": 1, "arms": ["plain"], "learning_rate": 0.02}}
     written = recipe(settings=[{"name": "slow", "num_train_epochs": 1}, {"name": "fast"}], scales=scales)
