@@ -70,11 +70,21 @@ def train_arm(
 
 def read_trained(model: torch.nn.Module, finished: Path) -> torch.nn.Module:
     """The adapter of a folder on the base; the model of a folder instead of it."""
-    if (finished / "adapter_config.json").exists():
-        return PeftModel.from_pretrained(model, finished, is_trainable=False)
+    is_adapter = (finished / "adapter_config.json").exists()
+    return (read_adapter if is_adapter else read_model)(model, finished)
+
+
+def read_adapter(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
+    """The adapter of a folder on the base."""
+    return PeftModel.from_pretrained(model, str(folder), is_trainable=False)
+
+
+def read_model(model: torch.nn.Module, folder: Path) -> torch.nn.Module:
+    """The model of a folder, where the base was, which is let go first; no code of the folder is run."""
     device = model.device
     model.to("meta")
-    return AutoModelForCausalLM.from_pretrained(finished, dtype=torch.float32).to(device)
+    options = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
+    return AutoModelForCausalLM.from_pretrained(folder, **options).to(device)
 
 
 def base_again(tuned: torch.nn.Module, args: ModelArguments) -> torch.nn.Module:

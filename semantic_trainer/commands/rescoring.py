@@ -157,16 +157,8 @@ def rescore(
 
 def put_on(published: Published, model: "torch.nn.Module") -> "torch.nn.Module":
     """The published adapter on the base; the published model instead of it."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
     from .. import tuners  # noqa: F401  (PEFT then knows Houlsby adapters)
+    from .arms import read_adapter, read_model
 
     with loading(f"the weights of {published.name!r}"):
-        if not published.full:
-            return PeftModel.from_pretrained(model, str(published.weights), is_trainable=False)
-        device = model.device
-        model.to("meta")
-        options = {"dtype": torch.float32, "use_safetensors": True, "trust_remote_code": False}
-        return AutoModelForCausalLM.from_pretrained(published.weights, **options).to(device)
+        return (read_model if published.full else read_adapter)(model, published.weights)
