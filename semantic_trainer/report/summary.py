@@ -141,7 +141,7 @@ def _processor() -> str:
 
 
 def commit_of(root: Path) -> str | None:
-    """Commit of the checkout in `root`, with `-dirty` behind it where the code was changed; `None` where it is none."""
+    """Commit of the checkout in `root`, with `-dirty` behind it where the code was changed; else `None`."""
     if not (root / ".git").exists():  # installed; git would answer with whatever repository is around
         return None
 
