@@ -27,6 +27,7 @@ from semantic_trainer.study.results import read_settings
 from semantic_trainer.study.table import heads
 
 ROOT = Path(__file__).parents[1]
+RUN = "*[0-9][0-9][0-9][0-9].json"  # a run's file, of a group or of none
 PICTURE = re.compile(r'(src|srcset)="')
 BLOCK = re.compile(r"(<!-- table (?P<path>\S+) -->\n)(?P<body>.*?)(<!-- /table -->)", re.DOTALL)
 
@@ -35,7 +36,7 @@ def recipes(root: Path = ROOT) -> list[Path]:
     """Recipes of studies that have results."""
     found = sorted(root.glob("examples/*/*.yaml"))
     recipe = {path: yaml.safe_load(path.read_text(encoding="utf-8")) for path in found}
-    return [p for p, r in recipe.items() if "settings" in r and any((root / r["output_dir"]).rglob("[0-9]*.json"))]
+    return [p for p, r in recipe.items() if "settings" in r and any((root / r["output_dir"]).rglob(RUN))]
 
 
 def with_tables(page: str, root: Path = ROOT) -> str:

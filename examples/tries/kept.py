@@ -1,6 +1,6 @@
 """What rehearsal keeps: unrelated answers that were rehearsed for another prompt, and those that were not.
 
-    python examples/tries/kept.py --config examples/tries/test.yaml --data_dir DATA --out results/rehearsal/kept.json
+    python examples/tries/kept.py --config examples/tries/test.yaml --data_dir DATA [--scale smoke] --out KEPT.json
 
 A base gives many prompts one stock answer ("Male"), and no rehearsed prompt is asked afterwards, but its answer may be
 expected of another one. Locality is therefore compared with the first arm's separately. Nothing is trained.
@@ -37,10 +37,11 @@ def main() -> None:
     """Compare every arm that rehearses with the first one of its setting."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--config", required=True)
+    parser.add_argument("--scale", default="file")
     parser.add_argument("--data_dir")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    settings, _, folder = read_recipe(["--config", options.config])
+    settings, _, folder = read_recipe(["--config", options.config, "--scale", options.scale])
     worker, rows = Worker(folder, options.data_dir, 1), []
     for setting in settings:
         shares = {arm.name: kind_of(arm) for arm in setting.arms}
@@ -65,6 +66,10 @@ def main() -> None:
                 values = np.array([run[part][0] for run in found])
                 n = sum(run[part][1] for run in found)
                 known = values[~np.isnan(values)]
+                if len(known) < 2:
+                    raise ValueError(
+                        f"{setting.name}: {name} has {len(known)} runs with {part} prompts; two are needed"
+                    )
                 low, high = stats.ttest_1samp(known, 0).confidence_interval()
                 head = {"setting": setting.name, "arm": name, "less": first, "runs": len(known), "part": part}
                 rows.append({**head, "prompts": n, "gain": float(known.mean()), "ci95": [float(low), float(high)]})
@@ -76,4 +81,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"{Path(__file__).name}: error: {error}") from None

@@ -6,8 +6,10 @@ An arm is named KIND-STRENGTH, with anything behind a further hyphen; one named 
 is there already is not made again.
 """
 
+import shlex
 import sys
 from functools import partial
+from pathlib import Path
 
 import torch
 from datasets import Dataset
@@ -81,6 +83,8 @@ class TryWorker(Worker):
 def main(argv: list[str]) -> None:
     """Make the runs of this shard that are not there yet."""
     settings, options, folder = read_recipe(argv)
+    if options.only_tables:
+        raise ValueError("`only_tables` writes tables, which `semantic-trainer study` does with the same options")
     if options.workers != 1:
         raise ValueError(
             f"`workers` is {options.workers}, but this is one. Start it twice: --shard 0/2 and --shard 1/2"
@@ -98,7 +102,12 @@ def main(argv: list[str]) -> None:
             failed.append(str(error))
     if failed:
         raise SystemExit("\n".join(failed))
+    command = shlex.join(["semantic-trainer", "study", *argv, "--only_tables", "true"])
+    print(f"runs are in {folder}; their tables: {command}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"{Path(__file__).name}: error: {error}") from None

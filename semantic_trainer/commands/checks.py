@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from transformers.integrations import get_reporting_integration_callbacks
 
 from ..study.settings import FIXED
+from ..training.checks import check_length, check_numbers
 from ..training.training_args import SemanticTrainingArguments
 from ..tuners.arguments import check_tuning
 from ..tuners.methods import LOW_RANK
@@ -24,13 +25,6 @@ WITHOUT_EFFECT = {
     "resume_from_checkpoint": (None, "`run` finds its own checkpoints with --resume"),
 }
 SEARCHED = {"learning_rate": "learning_rates", "per_device_train_batch_size": "batch_sizes"}
-AT_LEAST = {
-    "learning_rate": 0,
-    "per_device_train_batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "seed": 0,
-    "dataloader_num_workers": 0,
-}
 
 
 def check_arms(training_args: SemanticTrainingArguments) -> None:
@@ -42,9 +36,8 @@ def check_arms(training_args: SemanticTrainingArguments) -> None:
         )
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `run` computes weights from distances.')
-    _check_numbers(training_args)
-    if training_args.max_steps <= 0 and training_args.num_train_epochs <= 0:
-        raise ValueError("`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing to train")
+    check_numbers(training_args)
+    check_length(training_args)
     _check_effect(training_args)
     if training_args.save_strategy == "best":
         raise ValueError(
@@ -72,7 +65,8 @@ def check_study(args: "StudyArguments", training_args: SemanticTrainingArguments
     _check_going_on(args, "study")
     if training_args.weighting is not None:
         raise ValueError("`weighting` is an arm's: name it in `arms`, as in: --arms plain paper")
-    _check_numbers(training_args)
+    check_numbers(training_args)
+    check_length(training_args)
     _check_effect(training_args, "study")
     warn_of_idle(training_args, "study")
 
@@ -83,7 +77,7 @@ def check_budget(args: "BudgetArguments", training_args: SemanticTrainingArgumen
     if training_args.weighting == "column":
         raise ValueError('`weighting="column"` is for your own script; `budget` computes weights from distances.')
     _check_weighting(training_args)
-    _check_numbers(training_args)
+    check_numbers(training_args)
     check_tuning(args)
     for name, instead in SEARCHED.items():
         if getattr(training_args, name) != SemanticTrainingArguments.__dataclass_fields__[name].default:
@@ -134,17 +128,6 @@ def _check_going_on(args: "StudyArguments | BudgetArguments", command: str) -> N
     for name in ("resume", "overwrite", "known_labels"):
         if getattr(args, name):
             raise ValueError(f"`{name}` has no effect on `{command}`, which goes on with what is there. Leave it out.")
-
-
-def _check_numbers(training_args: SemanticTrainingArguments) -> None:
-    """Finite numbers, and none below what makes sense: Trainer would say so only after the base has answered."""
-    for name, value in vars(training_args).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"`{name}` must be a finite number, but {value} was passed")
-    for name, least in AT_LEAST.items():
-        value = getattr(training_args, name)
-        if isinstance(value, (int, float)) and value < least:
-            raise ValueError(f"`{name}` must be at least {least}, but {value} was passed")
 
 
 def check_steps(

@@ -1,7 +1,7 @@
 """The recipe of a study: a YAML of options, its settings and scales, and the command line, which wins."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from ..distance.filtering import SemanticFilter
@@ -158,6 +158,10 @@ def check_scales(scales: object) -> None:
             raise ValueError(f"`scales` names {name!r}.{suggest(str(name), SCALES)} Use {', '.join(SCALES)}.")
         if changes is not None and not are_options(changes):
             raise ValueError(f"`scales`: {name} must be a mapping of options, {form}; but {changes!r} was found")
+        known = {"settings", *(f.name for kind in (StudyArguments, SemanticTrainingArguments) for f in fields(kind))}
+        unknown = [option for option in changes or () if option not in known]
+        if unknown:  # of a scale that is not asked for, nobody else would say so
+            raise ValueError(f"`scales`: {name} has no option `{unknown[0]}`.{suggest(unknown[0], sorted(known))}")
 
 
 def are_options(value: object) -> bool:

@@ -1,16 +1,19 @@
 """`semantic-trainer study`: repeated, paired runs from a recipe, gone on with at any time, and their tables."""
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..facts.messages import counted
 from ..study.figures import check_figures, write_figures
+from ..study.results import check_results
 from ..study.runner import Study, parse_shard, run_study
 from ..study.settings import is_file_name
 from ..study.tables import check_tables, write_tables
 from .recipe import ONCE, read_recipe, split_words
 
+logger = logging.getLogger(__name__)
 # On results; a token is nobody's business besides
 WITHOUT_EFFECT = (*(name for name in ONCE if name != "threads"), "hub_token")
 
@@ -26,7 +29,9 @@ def main(argv: Sequence[str]) -> int:
             f"`script`: the runs of this recipe are made by another command, python {options.script} with the same "
             "options. Here their tables are written: add --only_tables true."
         )
-    if not options.only_tables:
+    if options.only_tables:
+        check_results(folder, settings)
+    else:
         study = Study(settings, folder, options.data_dir, options.threads or 1)
         spent = run_study(study, options.workers, parse_shard(options.shard), options.executor)
         print(describe_time(spent))
@@ -34,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
     if options.shard and not any(any((folder / name / first).glob("*.json")) for name, (first, *_) in arms.items()):
         print("nothing to show yet: this shard has no runs, or others' come first")
         return 0
+    warn_of_lacking(folder, arms)
     bare = any(is_file_name(name) for setting in settings for name in setting.facts.facts)
     command = recipe_command(argv, options.script) + (" --data_dir DATA" if bare else "")
     for path in write_tables(folder, arms, tables, command):
@@ -41,6 +47,14 @@ def main(argv: Sequence[str]) -> int:
     for path in write_figures(folder, arms, figures, command):
         print(path)
     return 0
+
+
+def warn_of_lacking(folder: Path, arms: Mapping[str, Sequence[str]]) -> None:
+    """Say of which arms of a setting there are no runs: tables and figures are without them."""
+    for setting, names in arms.items():
+        lacking = [arm for arm in names if not any((folder / setting / arm).glob("*.json"))]
+        if lacking:
+            logger.warning("%s: no runs yet of %s", setting, ", ".join(lacking))
 
 
 def recipe_command(argv: Sequence[str], script: str | None = None) -> str:

@@ -52,6 +52,13 @@ def check_types(arguments: object) -> None:
         if list in allowed and isinstance(value, list) and name != "shots":
             entries = int if list[int] in kinds else (int, float) if list[float] in kinds else str
             right = all(isinstance(entry, entries) for entry in value)
+        mappings = [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+        if mappings and not right:
+            (key, rest), *_ = mappings[0].items()
+            raise ValueError(
+                f"`{name}` holds a mapping, {mappings[0]!r}, where a text must be: YAML takes an entry with a colon "
+                f'for one. Put it in quotes, as in "{key}: {rest}"'
+            )
         if not right:
             names = " or ".join("nothing" if kind is NoneType else kind.__name__ for kind in allowed)
             raise ValueError(f"`{name}` must be of type {names}, but {value!r} was passed")

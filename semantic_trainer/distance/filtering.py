@@ -1,7 +1,7 @@
 """Eq. 4: replace part of a training set by facts of a pool, so that its distances are smaller and wider spread."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,8 @@ class SemanticFilter:
     exclude_flagged: bool = True
 
     def __post_init__(self) -> None:
-        bounds = (-math.inf, math.inf) if self.mean_range is None else tuple(self.mean_range)
+        given = self.mean_range
+        bounds = (-math.inf, math.inf) if given is None else tuple(given) if isinstance(given, Iterable) else (given,)
         numbers = all(isinstance(b, (int, float, np.number)) for b in bounds)
         if len(bounds) != 2 or not numbers or not bounds[0] < bounds[1]:
             raise ValueError(

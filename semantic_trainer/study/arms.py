@@ -23,6 +23,7 @@ STUDY_OPTIONS = (
     *("output_dir", "seed", "weighting", "max_new_tokens", "answer_batch_size"),
     *("prompt_format", "system_prompt", "shots"),
 )
+LONGEST_NAME = 200  # of a folder; file systems take 255, and temporary names are longer
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,10 @@ def parse_arm(text: str) -> Arm:
         key, equals, value = option.partition("=")
         if not equals:
             raise ValueError(f"`arms` entry {text!r}: options look like learning_rate=0.002, but {option!r} was found")
-        _options_of(arm, key, text)[key] = _value(value, text)
+        options = _options_of(arm, key, text)
+        if key in options:
+            raise ValueError(f"`arms` entry {text!r} names `{key}` twice. Leave one of them out.")
+        options[key] = _value(value, text)
     return arm
 
 
@@ -109,6 +113,11 @@ def check_name(name: str, where: str) -> None:
         raise ValueError(
             f"{where}: its name must be of letters, digits, `_`, `-`, `+` and `.`, and begin with one of the first "
             f"three, but {name!r} was found"
+        )
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(
+            f"{where}: its name must have at most {LONGEST_NAME} bytes, but has {len(name.encode())}. Begin an arm "
+            "with a name of its own, as in: mine: plain learning_rate=0.002"
         )
 
 
@@ -126,6 +135,10 @@ def _options_of(arm: Arm, key: str, text: str) -> dict[str, object]:
         return arm.model
     if key in training:
         return arm.training
+    if key == "weighting":
+        raise ValueError(f"`arms` entry {text!r}: a weighting is what an arm begins with, as in: paper gamma=0.5")
+    if key in STUDY_OPTIONS:
+        raise ValueError(f"`arms` entry {text!r}: `{key}` holds for all arms. Give it as --{key}, or in the recipe.")
     known = (*training, *MODEL_OPTIONS, *FILTER_OPTIONS)
     raise ValueError(f"`arms` entry {text!r}: `{key}` is no option of an arm.{suggest(key, known)}")
 

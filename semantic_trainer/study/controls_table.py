@@ -20,4 +20,5 @@ def controls_table(study: Study) -> Table:
         for name in [name for name in compared if name != "paper"] if found else ():
             told = (found.get((name, metric), EMPTY) for metric in SHOWN)
             rows.append((setting, name, str(len(compared[name])), *told))
-    return Table("Controls beside the paper's weights", columns, tuple(rows), (PAIRED, *provenance(study)))
+    notes = (PAIRED, *([] if rows else ["No setting has two runs of both the paper's weights and a control yet."]))
+    return Table("Controls beside the paper's weights", columns, tuple(rows), (*notes, *provenance(study)))

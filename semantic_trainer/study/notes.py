@@ -20,7 +20,9 @@ RUNS_OWN = ("seed", "distances")  # options that differ between the runs of one 
 
 
 def paper_notes(study: Study, table: str) -> list[str]:
-    """How each setting was run, at which commit, whose the paper's numbers are, and what is wrong with them."""
+    """How each setting was run, and at which commit; of the paper's facts whose its numbers are, and their faults."""
+    if not any(paper.data_set(results[0]["config"]) for arms in study.values() for results in arms.values()):
+        return provenance(study)
     beside = [] if table == "table5" else [_whose(study)]
     return [*provenance(study), *beside, *paper.INCONSISTENT[table]]
 

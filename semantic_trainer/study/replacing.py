@@ -38,6 +38,15 @@ class Replaced:
         return labels.tolist()
 
 
+def make_filter(arm: Arm) -> SemanticFilter:
+    """Eq. 4 with an arm's options, without bounds of the mean where it names none.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+    return SemanticFilter(**{"mean_range": None, **arm.filter})
+
+
 def replace_facts(arm: Arm, facts: Dataset, pool: Dataset, rows: np.ndarray, seed: int) -> Replaced:
     """Replace part of a run's facts by facts of the pool.
 
@@ -47,10 +56,9 @@ def replace_facts(arm: Arm, facts: Dataset, pool: Dataset, rows: np.ndarray, see
         seed: of the random replacement.
     """
     rest = pool.select(np.setdiff1d(np.arange(len(pool)), rows))
-    options = {"mean_range": None, **arm.filter}
-    plan = SemanticFilter(**options).plan(facts, rest)
+    plan = make_filter(arm).plan(facts, rest)
     if arm.base == "random_filter":
-        options |= {"replace_share": plan.reached_share, "mean_range": None, "seed": seed}
+        options = {**arm.filter, "replace_share": plan.reached_share, "mean_range": None, "seed": seed}
         plan = RandomFilter(**options).plan(facts, rest)
     n, added = len(facts), rest.select(plan.added)
     empty = {name: [[]] * len(added) for name in ASKED_OF_ORIGINALS if name in added.column_names}

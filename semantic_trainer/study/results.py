@@ -120,23 +120,53 @@ def is_finished(unit: Unit, folder: Path) -> bool:
     path = unit.path(folder)
     if not path.exists():
         return False
-    differs = differences(read_result(path)["config"], unit.config)
+    _check_options(path, folder, read_result(path)["config"], unit.config)
+    return "features" not in unit.setting.measures or features_path(path).exists()
+
+
+def check_results(folder: Path, settings: Sequence[Setting]) -> None:
+    """Refuse results that are not of these settings; the facts, which are not at hand, must be the same in all runs.
+
+    Raises:
+        ValueError: there is one that was made with other options, or of other facts than the ones before it.
+    """
+    for setting in settings:
+        facts = None
+        for draw in setting.draws:
+            for arm in setting.arms:
+                path = Unit(setting, draw, arm, {}).path(folder)
+                if path.exists():
+                    held = read_result(path)["config"]
+                    facts = facts or held["pool_hash"]
+                    _check_options(path, folder, held, setting.config(draw, arm, facts, held["threads"]))
+
+
+def _check_options(path: Path, folder: Path, held: Mapping[str, object], wanted: Mapping[str, object]) -> None:
+    differs = differences(held, wanted)
     if differs:
         raise ValueError(
             f"`output_dir` {str(folder)!r} holds results with other options, first {path.relative_to(folder)}: "
             f"{', '.join(differs)}. Choose another folder, or delete those results."
         )
-    return "features" not in unit.setting.measures or features_path(path).exists()
 
 
 def read_study(folder: Path, setting: str) -> dict[str, list[dict[str, object]]]:
     """All results of a setting: arm -> results in the order of their runs; none where it was not run yet."""
     found = {
-        arm.name: [read_result(path) for path in sorted(arm.glob("*.json"))]
+        arm.name: [_read_in_place(path) for path in sorted(arm.glob("*.json"))]
         for arm in sorted((folder / setting).glob("*"))
         if arm.is_dir()
     }
     return {arm: results for arm, results in found.items() if results}
+
+
+def _read_in_place(path: Path) -> dict[str, object]:
+    """A result that is of the arm and the run that its path says: a copied file would count as a run of its own."""
+    result = read_result(path)
+    draw, arm = Draw(**result["draw"]).name, result.get("arm", path.parent.name)
+    if (arm, draw) != (path.parent.name, path.stem):
+        raise _no_result(path, f"it holds run {draw} of {arm}")
+    return result
 
 
 def read_settings(folder: Path, settings: Mapping[str, Sequence[str]]) -> Study:

@@ -13,12 +13,14 @@ from ..answers.store import text_hash
 from ..facts.answered import without_answers
 from ..facts.sets import FactsArguments, read_fact_sets, with_unrelated
 from ..facts.sources import parse_source
+from ..training.checks import check_length, check_numbers
 from ..training.training_args import SemanticTrainingArguments, decisive_options, optimizer_steps
 from ..tuners.arguments import ModelArguments, check_pruning, check_tuning
 from ..tuners.methods import LOW_RANK
 from .arms import Arm, check_name
 from .measures import PROJECTION, check_measures
 from .protocol import Draw, draws, facts_per_run
+from .replacing import make_filter
 
 FIXED = {  # what a run of a study does not leave to its options: it is short, and kept as one JSON
     "save_strategy": "no",
@@ -33,6 +35,7 @@ FIXED = {  # what a run of a study does not leave to its options: it is short, a
     "push_to_hub": False,
     "resume_from_checkpoint": None,
 }
+OUTPUTS = ("tables", "figures")  # folders beside those of settings
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_name(self.name, "`settings`")
+        if self.name in OUTPUTS:
+            raise ValueError(f"`settings`: {self.name!r} is where the study's {self.name} go. Choose another name.")
         facts_per_run(self.protocol, self.size)
         for name, least in (("runs", 1), ("examples", 0)):
             if getattr(self, name) < least:
@@ -77,30 +82,32 @@ class Setting:
         if self.unrelated is not None and self.unrelated < 0:
             raise ValueError(f"`unrelated` must be at least 0, but {self.unrelated} was passed")
         for arm in self.arms:
-            self._check_options(arm)
+            try:
+                self._check_arm(arm)
+            except ValueError as error:
+                raise ValueError(f"`arms` {arm.name!r}: {error}") from error
         check_measures(self.measures, [self.model_of(arm).method for arm in self.arms])
-        for arm in self.arms:
-            check_tuning(self.model_of(arm))
-            check_pruning(self.model_of(arm), optimizer_steps(self.training_of(arm, 0, "."), range(self.per_run)))
 
-    def _check_options(self, arm: Arm) -> None:
-        """Refuse options of an arm that would do nothing, or undo it, or are no numbers."""
+    def _check_arm(self, arm: Arm) -> None:
+        """Refuse options of an arm that would do nothing, or undo it, or are out of their range."""
         for name in ("lora_r", "lora_alpha"):
             value = arm.model.get(name, 1)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`arms` {arm.name!r}: `{name}` must be an integer of at least 1, but {value!r} was passed"
-                )
+                raise ValueError(f"`{name}` must be an integer of at least 1, but {value!r} was passed")
         training = self.training_of(arm, 0, ".")
         if training.weighting == "column":
-            raise ValueError(
-                f"`arms` {arm.name!r}: weighting=column is for your own script; a study computes weights."
-            )
+            raise ValueError("weighting=column is for your own script; a study computes weights.")
         if training.weighting != "none" and training.gamma == 0.0:
-            raise ValueError(f"`arms` {arm.name!r} weighs with `gamma` 0, which is the plain loss. Use plain.")
+            raise ValueError("it weighs with `gamma` 0, which is the plain loss. Use plain.")
         idle = [name for name in arm.training if name in FIXED or name in training.idle_options()]
         if idle:
-            raise ValueError(f"`arms` {arm.name!r}: `{idle[0]}` has no effect on this arm of a study. Leave it out.")
+            raise ValueError(f"`{idle[0]}` has no effect on this arm of a study. Leave it out.")
+        check_numbers(training)
+        check_length(training)
+        if arm.filters:
+            make_filter(arm)
+        check_tuning(self.model_of(arm))
+        check_pruning(self.model_of(arm), optimizer_steps(training, range(self.per_run)))
 
     @property
     def per_run(self) -> int:

@@ -74,19 +74,24 @@ class Worker:
         if setting.tunes_base:
             self._base[1].keep_weights()
         if setting.name not in self._pools:
-            self._check_projections(setting)
+            self._check_modules(setting)
             clock = partial(self._clock, "decoding")
             with quietly():  # what there is to say of them was said when the runs were planned
                 facts = setting.read_pool(self.data_dir)
             self._pools[setting.name] = Pool(setting, self._base[1], facts, clock)
         return self._pools[setting.name]
 
-    def _check_projections(self, setting: Setting) -> None:
-        """Raise a `ValueError` where an arm does not train what spectra are to be measured of."""
-        if "spectra" in setting.measures:
-            model = self._base[1].fresh()
-            for arm in setting.arms:
-                check_projection(model, setting.model_of(arm), setting.projection, setting.layer)
+    def _check_modules(self, setting: Setting) -> None:
+        """Raise a `ValueError` where an arm's modules are not there, or are not what spectra are to be measured of."""
+        model = self._base[1].fresh()
+        for arm in setting.arms:
+            args, training = setting.model_of(arm), setting.training_of(arm, 0, ".")
+            try:
+                adapter_config(model, args, optimizer_steps(training, range(setting.per_run)))
+            except ValueError as error:
+                raise ValueError(f"`arms` {arm.name!r}: {error}") from error
+            if "spectra" in setting.measures:
+                check_projection(model, args, setting.projection, setting.layer)
 
     def run(self, unit: Unit) -> None:
         """Make one run and write its result, unless another process has done so meanwhile.

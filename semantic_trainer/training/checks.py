@@ -1,8 +1,48 @@
-"""Refused before step 1: a model in which nothing can be trained, fewer rows than processes, rows that are split."""
+"""Refused before step 1: a model in which nothing can be trained, numbers that make no sense, rows that are split."""
 
+import math
 from collections.abc import Sized
 
+from transformers import TrainingArguments
+
 from ..quantization import loaded_in
+
+AT_LEAST = {
+    "learning_rate": 0,
+    "per_device_train_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "weight_decay": 0,
+    "max_grad_norm": 0,
+    "seed": 0,
+    "dataloader_num_workers": 0,
+}
+SEEDS = 2**32  # numpy's
+
+
+def check_numbers(args: TrainingArguments) -> None:
+    """Finite numbers, and none below what makes sense: Trainer would say so late, or train with it.
+
+    Raises:
+        ValueError: naming the option and its value.
+    """
+    for name, value in vars(args).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"`{name}` must be a finite number, but {value} was passed")
+    for name, least in AT_LEAST.items():
+        value = getattr(args, name)
+        if isinstance(value, (int, float)) and value < least:
+            raise ValueError(f"`{name}` must be at least {least}, but {value} was passed")
+    if args.seed >= SEEDS:
+        raise ValueError(f"`seed` must be below {SEEDS}, but {args.seed} was passed")
+
+
+def check_length(args: TrainingArguments) -> None:
+    """Raise a `ValueError` where there would be nothing to train."""
+    if args.max_steps <= 0 and args.num_train_epochs <= 0:
+        raise ValueError(
+            "`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing to train, but "
+            f"{args.num_train_epochs:g} was passed"
+        )
 
 
 def check_trainable(model: object, to_be_wrapped: bool = False) -> None:

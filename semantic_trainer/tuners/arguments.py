@@ -94,6 +94,8 @@ def check_tuning(args: ModelArguments) -> None:
     for name in ("lora_r", "lora_alpha"):
         if getattr(args, name) < 1:
             raise ValueError(f"`{name}` must be at least 1, but {getattr(args, name)} was passed")
+    if not 0 <= args.lora_dropout < 1:
+        raise ValueError(f"`lora_dropout` must be at least 0 and below 1, but {args.lora_dropout} was passed")
     _check_base_is_kept(options)
     check_load_in(args.load_in)
     if args.load_in and args.method == "full":

@@ -30,6 +30,10 @@ OPTIONS = "facts: [f.jsonl]\noutput_dir: out\n"
         ("arms: [filter replace_share=x]", "`replace_share` must be a number, but 'x' was passed"),
         ("resume: true", "`resume` has no effect on `study`, which goes on with what is there. Leave it out."),
         ("push_to_hub: true", "`push_to_hub` has no effect on `study`, which only evaluates at the end"),
+        ("scales: {paper: {runz: 3}}", "`scales`: paper has no option `runz`. Did you mean 'runs'?"),
+        ("num_train_epochs: -1", "`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing"),
+        ("seed: 4294967296", "`seed` must be below 4294967296, but 4294967296 was passed"),
+        ("arms: [plain, best: plain]", 'YAML takes an entry with a colon for one. Put it in quotes, as in "best:'),
         ("settings: [{learning_rate: }]", "`learning_rate` must be a number, but nothing was passed"),
     ],
 )

@@ -31,7 +31,10 @@ def test_options_go_where_they_belong() -> None:
         ("plain gamma=2", "no effect on the plain loss"),
         ("paper replace_share=0.5", "no effect but on filter"),
         ("paper learning_rte=1", "learning_rate"),
-        ("paper seed=3", "no option of an arm"),
+        ("paper seed=3", "`seed` holds for all arms. Give it as --seed"),
+        ("paper gamma=1 gamma=2", "names `gamma` twice"),
+        ("plain model=x", "`model` is no option of an arm"),
+        (f"{'a' * 201}: plain", "at most 200 bytes, but has 201"),
         ("paper learning_rate", "options look like"),
         ("a/b: paper", "its name must be of letters"),
         ("../../evil: paper", "its name must be of letters"),
@@ -46,7 +49,7 @@ def test_a_filter_trains_with_the_plain_loss_or_the_weights_it_names() -> None:
     arm, bare = parse_arm("filter weighting=self_paced"), parse_arm("random_filter")
     assert (arm.training, arm.filter) == ({"weighting": "self_paced"}, {})
     assert (arm.replace_share, bare.replace_share, bare.training) == (0.6, 0.6, {})
-    with pytest.raises(ValueError, match="`weighting` is no option of an arm"):
+    with pytest.raises(ValueError, match="a weighting is what an arm begins with"):
         parse_arm("plain weighting=paper")
 
 

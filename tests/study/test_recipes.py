@@ -91,9 +91,9 @@ def test_every_try_trains(tmp_path: Path) -> None:
     found = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.rglob("[0-9]*.json")}
     assert {result["training"]["steps"] for result in found.values()} == {4}  # of 8 facts, and rehearsed ones beside
     assert {name: [result["try"][key] for key in ("kind", "strength")] for name, result in found.items()} == {
-        name: [name.partition("-")[0], float(name.partition("-")[2])] for name in found
+        name: [name.partition("-")[0], float(name.partition("-")[2] or 0)] for name in found
     }
-    assert set(found) == {"soft-1", "refreshed-1", "rehearsal-0.5", "mixed-0.5", "filtered-0.2"}
+    assert set(found) == {"plain", "soft-1", "refreshed-1", "rehearsal-0.5", "mixed-0.5", "filtered-0.2"}
 
 
 @pytest.mark.slow
@@ -102,7 +102,8 @@ def test_every_try_trains(tmp_path: Path) -> None:
     [
         (("--arms", "sofd-1: plain"), "`arms` 'sofd-1' is no try. Use soft or"),
         (("--arms", "soft: plain"), "`arms` 'soft' is no try"),
-        (("--workers", "2"), "`workers` is 2, but this is one"),
+        (("--workers", "2"), "study.py: error: `workers` is 2, but this is one"),
+        (("--only_tables", "true"), "`only_tables` writes tables, which `semantic-trainer study` does"),
     ],
 )
 def test_a_try_that_cannot_be_run_is_refused(options: tuple[str, ...], message: str, tmp_path: Path) -> None:

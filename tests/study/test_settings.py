@@ -27,7 +27,7 @@ def setting(*arms: str, gamma: float | None = None, **model: object) -> Setting:
         ("filter gamma=2", "`gamma` has no effect on this arm"),
         ("plain logging_steps=3", "`logging_steps` has no effect on this arm"),
         ("plain push_to_hub=true", "`push_to_hub` has no effect on this arm"),
-        ("plain system_prompt=Hi", "`system_prompt` is no option of an arm"),
+        ("plain system_prompt=Hi", "`system_prompt` holds for all arms"),
         ("plain lora_r=x", "`lora_r` must be an integer of at least 1, but 'x' was passed"),
         ("plain lora_r=2.5", "`lora_r` must be an integer of at least 1, but 2.5 was passed"),
         ("plain lora_alpha=0", "`lora_alpha` must be an integer of at least 1, but 0 was passed"),
@@ -62,10 +62,47 @@ def test_replacement_is_of_one_arm_of_each_kind_and_share() -> None:
 
 def test_a_shared_gamma_of_0_leaves_the_plain_arms_alone() -> None:
     assert setting("plain", "filter", gamma=0.0).arms
-    with pytest.raises(ValueError, match="`arms` 'paper' weighs with `gamma` 0"):
+    with pytest.raises(ValueError, match="`arms` 'paper': it weighs with `gamma` 0"):
         setting("plain", "paper", gamma=0.0)
 
 
 def test_the_scale_keeps_its_ratio_to_the_rank_unless_it_is_given() -> None:
     one = setting("plain", "plain lora_r=32", "plain lora_r=4 lora_alpha=5", lora_r=8, lora_alpha=24)
     assert [(m.lora_r, m.lora_alpha) for m in map(one.model_of, one.arms)] == [(8, 24), (32, 96), (4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("per_device_train_batch_size=0", "`per_device_train_batch_size` must be at least 1, but 0 was passed"),
+        ("learning_rate=-3", "`learning_rate` must be at least 0, but -3 was passed"),
+        ("weight_decay=-1", "`weight_decay` must be at least 0"),
+        ("max_grad_norm=-1", "`max_grad_norm` must be at least 0"),
+        ("num_train_epochs=-1", "`num_train_epochs` must be above 0, or `max_steps` given"),
+        ("num_train_epochs=0", "`num_train_epochs` must be above 0"),
+        ("lora_dropout=2", "`lora_dropout` must be at least 0 and below 1, but 2 was passed"),
+        ("optim=foo", "foo is not a valid OptimizerNames"),
+    ],
+)
+def test_an_arm_out_of_range_is_refused_by_its_name(options: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^`arms` 'b': {message}"):
+        setting("plain", f"b: plain {options}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("replace_share=2", "`replace_share` must be from 0 to 1, but 2 was passed"),
+        ("mean_range=[0.8,0.2]", "`mean_range` must be two numbers, the smaller first"),
+        ("mean_range=5", "`mean_range` must be two numbers, the smaller first, but 5 was passed"),
+    ],
+)
+def test_a_filter_out_of_range_is_refused_by_its_name(options: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^`arms` 'b': {message}"):
+        setting("plain", f"b: filter {options}")
+
+
+@pytest.mark.parametrize("name", ["tables", "figures"])
+def test_no_setting_lies_where_the_output_goes(name: str) -> None:
+    with pytest.raises(ValueError, match=f"`settings`: '{name}' is where the study's {name} go"):
+        replace(setting("plain"), name=name)

@@ -15,7 +15,7 @@ from semantic_trainer.study.averages import EMPTY, differences, in_points, over_
 from semantic_trainer.study.comparison_table import comparison_table
 from semantic_trainer.study.controls_table import controls_table
 from semantic_trainer.study.results import read_study, rounded, write_result
-from semantic_trainer.study.tables import SHOWN, TABLES, check_tables, table_1, write_tables
+from semantic_trainer.study.tables import SHOWN, TABLES, check_tables, table_1, table_4, write_tables
 
 CONFIG = {
     "facts": ["zsre_mend_1k.json"],
@@ -95,7 +95,9 @@ def test_controls_are_compared_with_the_weights_they_are_of() -> None:
     assert (setting, control, runs) == ("four", "shuffled", "4")
     found = stats.ttest_rel(PLAIN["knowledge_accuracy"], PAPER["knowledge_accuracy"]).confidence_interval(0.95)
     assert cells[0].startswith(f"-5.5 [{100 * found.low:.1f}, {100 * found.high:.1f}], p = ")
-    assert controls_table({"plain": {"plain": arms["plain"]}}).rows == ()
+    bare = controls_table({"plain": {"plain": arms["plain"]}})
+    assert bare.rows == ()
+    assert bare.notes[1] == "No setting has two runs of both the paper's weights and a control yet."
 
 
 def test_facts_that_a_filter_added_are_no_cases_of_its_draw() -> None:
@@ -148,6 +150,14 @@ def test_the_papers_numbers_stand_beside_ours(folder: Path) -> None:
     for said in ("test half", "protocol multi", "100 facts a run", "Commit 0123456789ab", "`semantic-trainer study"):
         assert said in text
     assert "77.7" not in text
+
+
+def test_beside_facts_of_ones_own_nothing_is_said_of_the_paper() -> None:
+    found = results(PLAIN, "none")
+    assert any("paper" in note for note in table_4({"four": {"plain": found}}).notes)
+    for r in found:
+        r["config"] = {**r["config"], "facts": ["own.jsonl"]}
+    assert not [note for note in table_4({"four": {"plain": found}}).notes if "paper" in note]
 
 
 def test_of_one_fact_a_run_the_interval_is_wilsons() -> None:
