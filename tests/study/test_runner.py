@@ -214,6 +214,7 @@ def test_wrong_shards_are_refused(text: str) -> None:
         ({"settings": [{"name": "a", "threads": 2}, {"name": "b"}]}, "`threads` holds for the whole study"),
         ({"settings": [{"name": "a"}, {"name": "a"}]}, "a name twice"),
         ({"arms": ["plain", "x: plain method=nothing"]}, "`method`"),
+        ({"arms": ["plain", "x: plain target_modules=[nope]"]}, "`arms` 'x': `target_modules`"),
         ({"overwrite": True}, "no effect on `study`"),
     ],
 )

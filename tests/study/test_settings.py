@@ -72,34 +72,24 @@ def test_the_scale_keeps_its_ratio_to_the_rank_unless_it_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("arm", "message"),
     [
-        ("per_device_train_batch_size=0", "`per_device_train_batch_size` must be at least 1, but 0 was passed"),
-        ("learning_rate=-3", "`learning_rate` must be at least 0, but -3 was passed"),
-        ("weight_decay=-1", "`weight_decay` must be at least 0"),
-        ("max_grad_norm=-1", "`max_grad_norm` must be at least 0"),
-        ("num_train_epochs=-1", "`num_train_epochs` must be above 0, or `max_steps` given"),
-        ("num_train_epochs=0", "`num_train_epochs` must be above 0"),
-        ("lora_dropout=2", "`lora_dropout` must be at least 0 and below 1, but 2 was passed"),
-        ("optim=foo", "foo is not a valid OptimizerNames"),
+        ("plain per_device_train_batch_size=0", "`per_device_train_batch_size` must be at least 1, but 0 was passed"),
+        ("plain learning_rate=-3", "`learning_rate` must be at least 0, but -3 was passed"),
+        ("plain weight_decay=-1", "`weight_decay` must be at least 0"),
+        ("plain max_grad_norm=-1", "`max_grad_norm` must be at least 0"),
+        ("plain num_train_epochs=-1", "`num_train_epochs` must be above 0, or `max_steps` given"),
+        ("plain num_train_epochs=0", "`num_train_epochs` must be above 0"),
+        ("plain lora_dropout=2", "`lora_dropout` must be at least 0 and below 1, but 2 was passed"),
+        ("plain optim=foo", "foo is not a valid OptimizerNames"),
+        ("filter replace_share=2", "`replace_share` must be from 0 to 1, but 2 was passed"),
+        ("filter mean_range=[0.8,0.2]", "`mean_range` must be two numbers, the smaller first"),
+        ("filter mean_range=5", "`mean_range` must be two numbers, the smaller first, but 5 was passed"),
     ],
 )
-def test_an_arm_out_of_range_is_refused_by_its_name(options: str, message: str) -> None:
+def test_an_arm_out_of_range_is_refused_by_its_name(arm: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^`arms` 'b': {message}"):
-        setting("plain", f"b: plain {options}")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ("replace_share=2", "`replace_share` must be from 0 to 1, but 2 was passed"),
-        ("mean_range=[0.8,0.2]", "`mean_range` must be two numbers, the smaller first"),
-        ("mean_range=5", "`mean_range` must be two numbers, the smaller first, but 5 was passed"),
-    ],
-)
-def test_a_filter_out_of_range_is_refused_by_its_name(options: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"^`arms` 'b': {message}"):
-        setting("plain", f"b: filter {options}")
+        setting("plain", f"b: {arm}")
 
 
 @pytest.mark.parametrize("name", ["tables", "figures"])
