@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from huggingface_hub import HfApi
 from transformers import TrainingArguments
 from transformers.utils.hub import PushInProgress
 
@@ -77,14 +78,15 @@ class PublishedSafely:
         card = Upload(CARD, card_with_base(text, base, self._is_adapter, tags, generates))
         files = [*self._weights(folder, base), card]
         check_leaks(files, folder)
-        if getattr(self, "hub_model_id", None) is None:
+        private = self.args.hub_private_repo if private is None else private
+        if getattr(self, "hub_model_id", None) is None:  # as `init_hf_repo`, which takes `private` only from 5.23 on
             with explained(repo_id):
-                self.init_hf_repo(token=token, private=private)
+                self.hub_model_id = HfApi(token=token).create_repo(repo_id, private=private, exist_ok=True).repo_id
         return commit(
             files,
             self.hub_model_id,
             commit_message or "End of training",
-            private=self.args.hub_private_repo if private is None else private,
+            private=private,
             revision=revision or self.args.hub_revision,
             token=token,
             run_as_future=not blocking,
