@@ -54,7 +54,7 @@ def check_types(arguments: object) -> None:
             right = all(isinstance(entry, entries) for entry in value)
         mappings = [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
         if mappings and not right:
-            (key, rest), *_ = mappings[0].items()
+            key, rest = next(iter(mappings[0].items()), ("NAME", "..."))
             raise ValueError(
                 f"`{name}` holds a mapping, {mappings[0]!r}, where a text must be: YAML takes an entry with a colon "
                 f'for one. Put it in quotes, as in "{key}: {rest}"'

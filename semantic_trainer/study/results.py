@@ -137,8 +137,8 @@ def check_results(folder: Path, settings: Sequence[Setting]) -> None:
                 path = Unit(setting, draw, arm, {}).path(folder)
                 if path.exists():
                     held = read_result(path)["config"]
-                    facts = facts or held["pool_hash"]
-                    _check_options(path, folder, held, setting.config(draw, arm, facts, held["threads"]))
+                    facts = facts or str(held.get("pool_hash"))
+                    _check_options(path, folder, held, setting.config(draw, arm, facts, held.get("threads")))
 
 
 def _check_options(path: Path, folder: Path, held: Mapping[str, object], wanted: Mapping[str, object]) -> None:
@@ -163,7 +163,10 @@ def read_study(folder: Path, setting: str) -> dict[str, list[dict[str, object]]]
 def _read_in_place(path: Path) -> dict[str, object]:
     """A result that is of the arm and the run that its path says: a copied file would count as a run of its own."""
     result = read_result(path)
-    draw, arm = Draw(**result["draw"]).name, result.get("arm", path.parent.name)
+    try:
+        draw, arm = Draw(**result["draw"]).name, result.get("arm", path.parent.name)
+    except (TypeError, ValueError) as error:
+        raise _no_result(path, f"its draw is {result['draw']!r}") from error
     if (arm, draw) != (path.parent.name, path.stem):
         raise _no_result(path, f"it holds run {draw} of {arm}")
     return result

@@ -34,6 +34,7 @@ OPTIONS = "facts: [f.jsonl]\noutput_dir: out\n"
         ("num_train_epochs: -1", "`num_train_epochs` must be above 0, or `max_steps` given: there would be nothing"),
         ("seed: 4294967296", "`seed` must be below 4294967296, but 4294967296 was passed"),
         ("arms: [plain, best: plain]", 'YAML takes an entry with a colon for one. Put it in quotes, as in "best:'),
+        ("arms: [plain, {}]", "`arms` holds a mapping, {}, where a text must be"),
         ("settings: [{learning_rate: }]", "`learning_rate` must be a number, but nothing was passed"),
     ],
 )

@@ -54,6 +54,24 @@ def test_results_are_of_the_recipe_and_of_the_same_facts(
     assert "main/paper/0001.json: the facts themselves" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("part", "held", "message"),
+    [
+        ("draw", {"run": 0}, "is no result of a study (its draw is {'run': 0})"),
+        ("draw", {"group": "all", "run": "x", "seed": 1}, "is no result of a study (its draw is {'group'"),
+        ("config", {}, "holds results with other options, first main/paper/0001.json"),
+    ],
+)
+def test_a_result_without_its_parts_is_named(
+    finished: tuple[Path, Path], capsys: pytest.CaptureFixture, part: str, held: dict, message: str
+) -> None:
+    written, folder = finished
+    path = folder / "main" / "paper" / "0001.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {part: held}))
+    assert only_tables(written, folder) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_an_arm_without_runs_is_named(finished: tuple[Path, Path], caplog: pytest.LogCaptureFixture) -> None:
     written, folder = finished
     with caplog.at_level(logging.WARNING):
